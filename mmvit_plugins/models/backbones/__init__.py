@@ -1,0 +1,6 @@
+"""Backbones: torch and mmengine only, usable with no host installed."""
+
+from .afformer import AFFormer
+from .base import Backbone
+
+__all__ = ['AFFormer', 'Backbone']

@@ -1,0 +1,186 @@
+"""The contract that every backbone of the package keeps, in one base class."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...checkpoint import ConvertsOnLoad
+
+
+class Backbone(ConvertsOnLoad, BaseModule):
+    """A map in, a tuple of maps out: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H/s_i), ceil(W/s_i))``.
+
+    A subclass sets ``archs``, calls ``resolve_arch`` and this constructor, builds its layers, and ends its
+    own constructor with ``self._freeze()``. It implements ``forward``, ``stage_modules`` and ``layer_id``.
+
+    Weights load from the authors' files as well as ours (see ``mmvit_plugins.checkpoint``). A file that
+    would leave a part of the backbone without weights raises ``CheckpointMismatchError``.
+
+    Args:
+        in_channels (int): Channels of the input.
+        stage_channels (Sequence[int]): Channels of every stage's output.
+        stage_strides (Sequence[int]): Stride of every stage's output.
+        out_indices (Sequence[int]): Stages to return, ascending, negative ones from the end.
+        drop_path_rate (float): Stochastic depth of the last block, in [0, 1).
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        norm_eval (bool): Keep batch norms in eval mode while training.
+        allow_partial_load (bool): Let a checkpoint that lacks or mis-sizes some tensors load what fits,
+            with a warning, instead of raising.
+        init_cfg (dict, optional): mmengine's initialisation.
+
+    Attributes:
+        out_channels (tuple[int]): Channels of each returned map.
+        strides (tuple[int]): Stride of each returned map.
+
+    Raises:
+        ValueError: For a wrong argument, naming what is allowed.
+    """
+
+    archs: dict[str, dict] = {}
+    input_layer = 'stem.0.conv.weight'  # its channels follow ``in_channels``
+    min_size = 1  # smallest height and width of the input, in pixels
+    locates_in_parent = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        stage_channels: Sequence[int],
+        stage_strides: Sequence[int],
+        out_indices: Sequence[int],
+        drop_path_rate: float,
+        frozen_stages: int,
+        norm_eval: bool,
+        allow_partial_load: bool,
+        init_cfg: dict | None,
+    ):
+        super().__init__(init_cfg)
+        name, stages = type(self).__name__, len(stage_channels)
+        if not isinstance(in_channels, int) or in_channels < 1:
+            raise ValueError(f'{name}: in_channels={in_channels!r} must be a positive integer')
+        indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        positive = [i + stages if isinstance(i, int) and i < 0 else i for i in indices]
+        if (
+            not positive
+            or any(i not in range(stages) for i in positive)
+            or positive != sorted(set(positive))
+        ):
+            raise ValueError(
+                f'{name}: out_indices={out_indices!r} must be ascending stages of 0..{stages - 1}'
+            )
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'{name}: drop_path_rate={drop_path_rate!r} must be in [0, 1)')
+        if frozen_stages not in range(-1, stages + 1):
+            raise ValueError(f'{name}: frozen_stages={frozen_stages!r} must be -1..{stages}')
+        self.in_channels = in_channels
+        self.out_indices = tuple(positive)
+        self.stage_channels = tuple(stage_channels)
+        self.out_channels = tuple(stage_channels[i] for i in positive)
+        self.strides = tuple(stage_strides[i] for i in positive)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.allow_partial_load = allow_partial_load
+
+    @classmethod
+    def resolve_arch(cls, arch: str | Mapping) -> dict:
+        """Look a variant up, or take one as a mapping with the same keys.
+
+        Raises:
+            ValueError: For an unknown name, and for missing or unknown keys.
+        """
+        if isinstance(arch, Mapping):
+            keys = set(next(iter(cls.archs.values())))
+            if set(arch) != keys:
+                raise ValueError(
+                    f'{cls.__name__}: arch has the keys {sorted(arch)}, but needs {sorted(keys)}'
+                )
+            return dict(arch)
+        if arch not in cls.archs:
+            raise ValueError(
+                f'{cls.__name__}: arch={arch!r} is unknown; choose from {sorted(cls.archs)} or pass a dict'
+            )
+        return cls.archs[arch]
+
+    def check_input(self, x: torch.Tensor) -> None:
+        """Refuse what the network cannot take.
+
+        Raises:
+            ValueError: If ``x`` is not ``(N, in_channels, H, W)`` with H and W of at least ``min_size``.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < self.min_size:
+            raise ValueError(
+                f'{type(self).__name__}: the input has the shape {tuple(x.shape)}, but '
+                f'(N, {self.in_channels}, H, W) with H and W >= {self.min_size} is needed'
+            )
+
+    def stage_modules(self) -> list[nn.Module]:
+        """List the stem and then the stages."""
+        raise NotImplementedError
+
+    def layer_id(self, name: str) -> int:
+        """Depth of the parameter ``name``: 0 for the stem, ``sum(self.depths)`` for the last block."""
+        raise NotImplementedError
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Tell a parameter's depth for layer-wise learning-rate decay, as mmpretrain asks for it.
+
+        Args:
+            param_name (str): The parameter's full name.
+            prefix (str): The backbone's prefix in that name, such as ``backbone.``.
+
+        Returns:
+            tuple[int, int]: The layer's depth and the number of layers (stem and head included);
+            parameters outside the backbone belong to the last one.
+        """
+        num_layers = sum(self.depths) + 2
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        return self.layer_id(param_name[len(prefix) :]), num_layers
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters that recipes without decay on norms and biases spare."""
+        return {name for name, param in self.named_parameters() if param.ndim <= 1}
+
+    def _freeze(self) -> None:
+        for module in self.stage_modules()[: self.frozen_stages + 1]:
+            module.eval()
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'Backbone':
+        """Switch modes; frozen stages (and batch norms with ``norm_eval``) stay in eval mode."""
+        super().train(mode)
+        if mode:
+            self._freeze()
+            if self.norm_eval:
+                for module in self.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+        return self
+
+    def adapt_tensor(
+        self, name: str, value: torch.Tensor, like: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Fit the input layer of a file to another number of channels.
+
+        The file's channels are repeated in turn and scaled so that a constant image gives the same sum.
+        """
+        if name != self.input_layer or value[:, :1].shape != like[:, :1].shape:
+            return None
+        channels = value.shape[1]
+        repeated = value[:, torch.arange(like.shape[1]) % channels]
+        return repeated * (channels / like.shape[1])
+
+    def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
+        """Compare a state with every variant's, whatever its input channels."""
+        for arch in self.archs:
+            with torch.device('meta'):
+                shapes = {k: v.shape for k, v in type(self)(arch).state_dict().items()}
+            if all(
+                key in state and (state[key].shape == shape or key == self.input_layer)
+                for key, shape in shapes.items()
+                if not key.endswith('num_batches_tracked')
+            ):
+                return repr(arch)
+        return None
