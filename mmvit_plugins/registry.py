@@ -1,8 +1,8 @@
 """Registry nodes of the scope ``mmvit_plugins``, and what binds them to the hosts.
 
 ``dict(type='mmvit_plugins.AFFormer')`` is found from any host's scope: mmengine imports
-``mmvit_plugins.registry`` for the prefix and then the ``locations`` of the node. Bare names work where
-the package has been imported (``custom_imports``) and no host owns them.
+``mmvit_plugins.registry`` for the prefix and then the ``locations`` of the node. Bare names work
+where the package has been imported (``custom_imports``) and no host owns them.
 """
 
 import importlib.util
@@ -34,7 +34,8 @@ HOSTS = {
 def is_available(package: str) -> bool:
     """Tell whether a package is installed, without importing it.
 
-    An error inside the package stays visible where it is imported, which ``except ImportError`` hides.
+    An error inside the package stays visible where it is imported, which ``except ImportError``
+    hides.
     """
     try:
         return importlib.util.find_spec(package) is not None
@@ -57,7 +58,8 @@ def missing_host(name: str, host: str) -> Callable:
         host (str): The import name of the host that it needs, a key of ``HOSTS``.
 
     Returns:
-        Callable: Raises ``ImportError`` with one sentence that names the host and how to install it.
+        Callable: Raises ``ImportError`` with one sentence that names the host and how to install
+            it.
     """
     project, command = HOSTS[host]
 

@@ -1,9 +1,10 @@
 """The official AFFormer checkpoints (github.com/dongbo811/AFFormer) <-> ours.
 
-The official code registers what the blocks of a stage share once in the stage and twice in each block, so
-its files hold 112 (tiny, small) or 140 (base) repeats; its segmentation head holds a branch ``align`` that
-no forward reaches. Loading checks that the repeats are equal and keeps one; it drops ``align``. Exporting
-writes the repeats back, and zeros for ``align``, so that the official code loads the file strictly.
+The official code registers what the blocks of a stage share once in the stage and twice in each
+block, so its files hold 112 (tiny, small) or 140 (base) repeats; its segmentation head holds a
+branch ``align`` that no forward reaches. Loading checks that the repeats are equal and keeps one;
+it drops ``align``. Exporting writes the repeats back, and zeros for ``align``, so that the official
+code loads the file strictly.
 """
 
 import re
@@ -12,16 +13,10 @@ import torch
 
 from .layout import Layout, State
 
-# Official name inside a stage -> ours. Order matters in neither direction: no name is part of another.
-STAGE_NAMES = {
-    'patch_embed_stages.{s}.patch_embeds.0.patch_conv.dwconv': 'stages.{s}.pixel_embed.depthwise',
-    'patch_embed_stages.{s}.patch_embeds.0.patch_conv.pwconv': 'stages.{s}.pixel_embed.pointwise.conv',
-    'patch_embed_stages.{s}.patch_embeds.0.patch_conv.bn': 'stages.{s}.pixel_embed.pointwise.norm',
-    'patch_embed_stages.{s}.patch_embeds.1.patch_conv.dwconv': 'stages.{s}.prototype_embed.depthwise',
-    'patch_embed_stages.{s}.patch_embeds.1.patch_conv.pwconv': (
-        'stages.{s}.prototype_embed.pointwise.conv'
-    ),
-    'patch_embed_stages.{s}.patch_embeds.1.patch_conv.bn': 'stages.{s}.prototype_embed.pointwise.norm',
+# Official names -> ours, for both directions; ``{s}`` is a stage, ``{l}`` a block or a filter.
+NAMES = {
+    'stem.{s}.conv': 'stem.{s}.conv',
+    'stem.{s}.bn': 'stem.{s}.norm',
     'mhca_stages.{s}.Restore.conv1.conv': 'stages.{s}.descriptor.reduce.conv',
     'mhca_stages.{s}.Restore.conv1.bn': 'stages.{s}.descriptor.reduce.norm',
     'mhca_stages.{s}.Restore.dwconv': 'stages.{s}.descriptor.depthwise.conv',
@@ -30,27 +25,26 @@ STAGE_NAMES = {
     'mhca_stages.{s}.Restore.conv2.bn': 'stages.{s}.descriptor.expand.norm',
     'mhca_stages.{s}.aggregate.conv': 'stages.{s}.aggregate.conv',
     'mhca_stages.{s}.aggregate.bn': 'stages.{s}.aggregate.norm',
-    'mhca_stages.{s}.mhca_blks.0.cpe.proj': 'stages.{s}.position',
+    'mhca_stages.{s}.mhca_blks.0.cpe.proj': 'stages.{s}.position.conv',
     'mhca_stages.{s}.mhca_blks.0.crpe.conv_list.{l}': 'stages.{s}.high_pass.filters.{l}',
 }
-BLOCK_NAMES = {
+for _index, _embed in enumerate(('pixel_embed', 'prototype_embed')):
+    _patch = f'patch_embed_stages.{{s}}.patch_embeds.{_index}.patch_conv'
+    NAMES[f'{_patch}.dwconv'] = f'stages.{{s}}.{_embed}.depthwise'
+    NAMES[f'{_patch}.pwconv'] = f'stages.{{s}}.{_embed}.pointwise.conv'
+    NAMES[f'{_patch}.bn'] = f'stages.{{s}}.{_embed}.pointwise.norm'
+for _official, _ours in {
     'norm1': 'norm1',
     'factoratt_crpe.qkv': 'attn.qkv',
     'factoratt_crpe.proj': 'attn.proj',
     'norm2': 'norm2',
     'mlp.fc1': 'mlp.fc1',
-    'mlp.dwconv.dwconv': 'mlp.depthwise',
+    'mlp.dwconv.dwconv': 'mlp.depthwise.conv',
     'mlp.fc2': 'mlp.fc2',
-}
-NAMES = {
-    'stem.{s}.conv': 'stem.{s}.conv',
-    'stem.{s}.bn': 'stem.{s}.norm',
-    **STAGE_NAMES,
-    **{
-        f'mhca_stages.{{s}}.mhca_blks.0.MHCA_layers.{{l}}.{official}': f'stages.{{s}}.blocks.{{l}}.{our}'
-        for official, our in BLOCK_NAMES.items()
-    },
-}
+}.items():
+    NAMES[f'mhca_stages.{{s}}.mhca_blks.0.MHCA_layers.{{l}}.{_official}'] = (
+        f'stages.{{s}}.blocks.{{l}}.{_ours}'
+    )
 # Where a block repeats what its stage shares.
 REPEAT = re.compile(
     r'^(mhca_stages\.\d+\.mhca_blks\.0)\.MHCA_layers\.\d+\.'
@@ -109,12 +103,12 @@ def from_ours(state: State) -> State:
 
 
 def hint(state: State) -> str | None:
-    """Tell the authors' first generation of weights, which no published code fits, by its wide stem."""
+    """Tell the authors' first generation of weights by its wide stem."""
     stem = state.get('stem.0.conv.weight')
     if stem is not None and stem.shape[0] == 32:
         return (
-            "it is of the authors' first generation (a stem of 32 channels instead of 16), which their "
-            'published code does not fit either: use the files that they re-uploaded in October 2023'
+            "it is of the authors' first generation (a stem of 32 channels instead of 16), for "
+            'which no code was published: use the files that they re-uploaded in October 2023'
         )
     return None
 

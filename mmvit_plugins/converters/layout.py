@@ -12,17 +12,18 @@ State = dict[str, torch.Tensor]
 class Layout:
     """A foreign layout: how to know it, and how to go from it to ours and back.
 
-    Keys are relative to the module (no ``backbone.`` in front). A conversion passes on a key that it does
-    not know, so that whoever loads can report it.
+    Keys are relative to the module (no ``backbone.`` in front). A conversion passes on a key that
+    it does not know, so that whoever loads can report it.
 
     Attributes:
         name: What to call the layout in reports.
         anchor: A key that every file of this layout holds and no file of ours does.
         our_anchor: The key in our layout that it becomes.
-        to_ours: State in this layout -> state in ours. Raises ``ValueError`` where tensors that must be
-            equal differ.
+        to_ours: State in this layout -> state in ours. Raises ``ValueError`` where tensors that
+            must be equal differ.
         from_ours: State in ours -> the complete state in this layout.
-        hint: What to say of a file of this layout that fits no variant; ``None`` where it knows nothing.
+        hint: What to say of a state (converted to ours) that fits no variant; ``None`` if nothing
+            is known.
     """
 
     name: str

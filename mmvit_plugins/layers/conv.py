@@ -11,8 +11,8 @@ def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
     """Build a batch norm over ``channels`` from the hosts' ``norm_cfg``.
 
     Args:
-        norm_cfg (dict, optional): ``type`` ('BN' or 'SyncBN'), ``requires_grad``, and the arguments of
-            the torch class, such as ``eps`` and ``momentum``. ``None`` is plain ``BN``.
+        norm_cfg (dict, optional): ``type`` ('BN' or 'SyncBN'), ``requires_grad``, and the arguments
+            of the torch class, such as ``eps`` and ``momentum``. ``None`` is plain ``BN``.
         channels (int): Number of channels.
 
     Raises:

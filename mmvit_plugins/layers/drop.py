@@ -5,7 +5,7 @@ from torch import nn
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch for whole samples: ``(N, ...) -> (N, ...)``, identity outside training.
+    """Drop a residual branch for whole samples, in training only: ``(N, ...) -> (N, ...)``.
 
     What is kept is scaled by ``1 / (1 - drop_prob)``. Source: Huang et al., "Deep Networks with
     Stochastic Depth", ECCV 2016.

@@ -7,17 +7,18 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...checkpoint import ConvertsOnLoad
+from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, read_checkpoint
 
 
 class Backbone(ConvertsOnLoad, BaseModule):
-    """A map in, a tuple of maps out: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H/s_i), ceil(W/s_i))``.
+    """A map in, maps out: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H / s_i), ceil(W / s_i))``.
 
-    A subclass sets ``archs``, calls ``resolve_arch`` and this constructor, builds its layers, and ends its
-    own constructor with ``self._freeze()``. It implements ``forward``, ``stage_modules`` and ``layer_id``.
+    A subclass sets ``archs``, calls ``resolve_arch`` and this constructor, builds its layers, and
+    ends its own constructor with ``self._freeze()``. It implements ``forward``, ``stage_modules``
+    and ``layer_id``.
 
-    Weights load from the authors' files as well as ours (see ``mmvit_plugins.checkpoint``). A file that
-    would leave a part of the backbone without weights raises ``CheckpointMismatchError``.
+    Weights load from the authors' files as well as ours (see ``mmvit_plugins.checkpoint``). A file
+    that would leave a part of the backbone without weights raises ``CheckpointMismatchError``.
 
     Args:
         in_channels (int): Channels of the input.
@@ -27,8 +28,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
         drop_path_rate (float): Stochastic depth of the last block, in [0, 1).
         frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
         norm_eval (bool): Keep batch norms in eval mode while training.
-        allow_partial_load (bool): Let a checkpoint that lacks or mis-sizes some tensors load what fits,
-            with a warning, instead of raising.
+        allow_partial_load (bool): Let a checkpoint that lacks or mis-sizes some tensors load what
+            fits, with a warning, instead of raising.
         init_cfg (dict, optional): mmengine's initialisation.
 
     Attributes:
@@ -99,7 +100,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
             return dict(arch)
         if arch not in cls.archs:
             raise ValueError(
-                f'{cls.__name__}: arch={arch!r} is unknown; choose from {sorted(cls.archs)} or pass a dict'
+                f'{cls.__name__}: arch={arch!r} is unknown; choose from {sorted(cls.archs)} or '
+                'pass a dict'
             )
         return cls.archs[arch]
 
@@ -107,7 +109,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
         """Refuse what the network cannot take.
 
         Raises:
-            ValueError: If ``x`` is not ``(N, in_channels, H, W)`` with H and W of at least ``min_size``.
+            ValueError: If ``x`` is not ``(N, in_channels, H, W)`` with H and W of at least
+                ``min_size``.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < self.min_size:
             raise ValueError(
@@ -120,7 +123,7 @@ class Backbone(ConvertsOnLoad, BaseModule):
         raise NotImplementedError
 
     def layer_id(self, name: str) -> int:
-        """Depth of the parameter ``name``: 0 for the stem, ``sum(self.depths)`` for the last block."""
+        """Depth of a parameter: 0 for the stem, ``sum(self.depths)`` for the last block."""
         raise NotImplementedError
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
@@ -143,6 +146,24 @@ class Backbone(ConvertsOnLoad, BaseModule):
         """Name the parameters that recipes without decay on norms and biases spare."""
         return {name for name, param in self.named_parameters() if param.ndim <= 1}
 
+    def init_weights(self) -> None:
+        """Run ``init_cfg``; a file that cannot be read is named in one sentence.
+
+        Raises:
+            CheckpointFileError: If a ``Pretrained`` file is missing or no checkpoint.
+            CheckpointMismatchError: If its weights do not fit.
+        """
+        try:
+            super().init_weights()
+        except CheckpointMismatchError:
+            raise
+        except Exception:
+            cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+            for cfg in cfgs:
+                if cfg and 'checkpoint' in cfg:
+                    read_checkpoint(cfg['checkpoint'])
+            raise
+
     def _freeze(self) -> None:
         for module in self.stage_modules()[: self.frozen_stages + 1]:
             module.eval()
@@ -164,7 +185,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
     ) -> torch.Tensor | None:
         """Fit the input layer of a file to another number of channels.
 
-        The file's channels are repeated in turn and scaled so that a constant image gives the same sum.
+        The file's channels are repeated in turn and scaled so that a constant image gives the same
+        sum.
         """
         if name != self.input_layer or value[:, :1].shape != like[:, :1].shape:
             return None
@@ -174,12 +196,13 @@ class Backbone(ConvertsOnLoad, BaseModule):
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
         """Compare a state with every variant's, whatever its input channels."""
+        channels = state[self.input_layer].shape[1] if self.input_layer in state else 3
         for arch in self.archs:
             with torch.device('meta'):
-                shapes = {k: v.shape for k, v in type(self)(arch).state_dict().items()}
+                variant = type(self)(arch, in_channels=channels).state_dict()
             if all(
-                key in state and (state[key].shape == shape or key == self.input_layer)
-                for key, shape in shapes.items()
+                key in state and state[key].shape == value.shape
+                for key, value in variant.items()
                 if not key.endswith('num_batches_tracked')
             ):
                 return repr(arch)

@@ -1,8 +1,8 @@
 """AFFormer's segmentation head: squeeze, then classify.
 
-Paper: arXiv:2301.04648. Official code: github.com/dongbo811/AFFormer, ``CLS`` in ``aff_head.py`` (no licence
-file). Differs: the official head owns a second 1x1 branch (``align``, 66,048 parameters) that no forward
-reaches; it is not built here.
+Paper: arXiv:2301.04648. Official code: github.com/dongbo811/AFFormer, ``CLS`` in ``aff_head.py``
+    (no licence file). Differs: the official head owns a second 1x1 branch (``align``, 66,048
+    parameters) that no forward reaches; it is not built here.
 """
 
 from mmseg.models.decode_heads import FCNHead
@@ -15,8 +15,9 @@ from ...registry import MODELS
 class AFFormerHead(ConvertsOnLoad, FCNHead):
     """1x1 convolution, group norm, ReLU, dropout, 1x1 classifier: mmseg's ``FCNHead``, so arranged.
 
-    ``(N, C, H, W) -> (N, num_classes, H, W)`` on the map ``in_index``. The authors' head weights load as
-    they are; a classifier for another number of classes is initialised anew, with a warning.
+    ``(N, C, H, W) -> (N, num_classes, H, W)`` on the map ``in_index``. The authors' head weights
+    load as they are; a classifier for another number of classes is initialised anew, with a
+    warning.
 
     Args:
         in_channels (int): Channels of the backbone's last map, 216 in all variants.

@@ -1,11 +1,12 @@
 """Loading weights that may come in another layout, and failing loudly where they do not fit.
 
-Everything happens inside the load itself (``_load_from_state_dict``, which torch's and mmengine's loaders
-both call), so it works for ``init_cfg``, ``load_from``, ``--resume``, ``init_model`` and
+Everything happens inside the load itself (``_load_from_state_dict``, which torch's and mmengine's
+loaders both call), so it works for ``init_cfg``, ``load_from``, ``--resume``, ``init_model`` and
 ``load_state_dict``, at any nesting and under any prefix:
 
-1. :func:`locate` finds the module's weights where the file keeps them (inside ``state_dict``, ``model`` or an
-   EMA entry, bare or under another prefix) and moves them to where the module looks;
+1. :func:`locate` finds the module's weights where the file keeps them (inside ``state_dict``,
+   ``model`` or an EMA entry, bare or under another prefix) and moves them to where the module
+   looks;
 2. the layout is recognised from the keys and converted to ours;
 3. tensors of another size are adapted where the module knows how;
 4. one line reports what was used, and what would leave the module without its weights raises.
@@ -13,76 +14,25 @@ both call), so it works for ``init_cfg``, ``load_from``, ``--resume``, ``init_mo
 
 import logging
 from collections.abc import Iterable, Mapping, MutableMapping
-from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
-from mmengine.runner import CheckpointLoader
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from .converters import CONVERTERS, Layout
+from ..converters import CONVERTERS, Layout
+from .reading import tensors, unwrap
 
-# Entries under which training scripts keep the weights, the first found is taken.
-WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'module')
 # Where published ImageNet files keep the classifier -> mmpretrain's ``LinearClsHead``.
 CLASSIFIERS = ('head.', 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
 PARTIAL = 'to load what fits and leave the rest as it is, set allow_partial_load=True on the module'
-
-
-class CheckpointFileError(ValueError):
-    """A file that cannot be read as a checkpoint."""
 
 
 class CheckpointMismatchError(RuntimeError):
     """Weights that do not fit the module that they were given to."""
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """Read a checkpoint file to the CPU through mmengine's loader.
-
-    Raises:
-        CheckpointFileError: If it is missing, empty, truncated or not a checkpoint, in one sentence.
-    """
-    path = str(path)
-    local = '://' not in path
-    if local and not Path(path).is_file():
-        raise CheckpointFileError(f'{path}: there is no such checkpoint file')
-    if local and Path(path).stat().st_size == 0:
-        raise CheckpointFileError(f'{path}: the checkpoint file is empty, train or download it again')
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
-    except Exception as error:  # torch raises half a dozen types for what is no checkpoint
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise CheckpointFileError(
-            f'{path}: not readable as a PyTorch checkpoint (truncated, or another kind of file): {reason}'
-        ) from error
-    if not isinstance(checkpoint, Mapping) or not tensors(unwrap(checkpoint)):
-        raise CheckpointFileError(
-            f'{path}: a {type(checkpoint).__name__} without weights, where a state dict or a checkpoint '
-            f'with an entry of {WRAPPERS} is needed'
-        )
-    return checkpoint
-
-
-def unwrap(checkpoint: Mapping) -> Mapping:
-    """Go down to the weights: the first of ``WRAPPERS`` that holds a mapping, again and again."""
-    for key in WRAPPERS:
-        if isinstance(checkpoint.get(key), Mapping):
-            return unwrap(checkpoint[key])
-    return checkpoint
-
-
-def tensors(state: Mapping, prefix: str = '') -> dict[str, torch.Tensor]:
-    """Take the tensors whose keys begin with ``prefix``, which is cut off."""
-    return {
-        key[len(prefix) :]: value
-        for key, value in state.items()
-        if isinstance(key, str) and key.startswith(prefix) and isinstance(value, torch.Tensor)
-    }
-
-
-def find_prefixes(keys: Iterable[str], anchors: Iterable[str]) -> list[str]:
+def find_prefixes(keys: Iterable[str], anchors: list[str]) -> list[str]:
     """List the prefixes under which one of the anchor keys stands, the shortest first."""
     found = {
         key[: -len(anchor)]
@@ -99,7 +49,11 @@ def anchors_of(name: str) -> list[str]:
 
 
 def locate(
-    state: MutableMapping, target: str, anchors: list[str], siblings: Iterable[str] = ()
+    state: MutableMapping,
+    target: str,
+    anchors: list[str],
+    siblings: tuple[str, ...] = (),
+    head: str | None = None,
 ) -> None:
     """Move weights that stand elsewhere in ``state`` to the prefix where a module looks, in place.
 
@@ -107,7 +61,8 @@ def locate(
         state (MutableMapping): What is being loaded.
         target (str): The module's own prefix, such as ``backbone.``.
         anchors (list[str]): Keys that tell the module's weights.
-        siblings (Iterable[str]): Prefixes that belong to other modules and are left alone.
+        siblings (tuple[str]): Prefixes that belong to other modules and are left alone.
+        head (str, optional): Prefix of mmpretrain's linear head, if there is one beside the module.
     """
     if any(target + anchor in state for anchor in anchors):
         return
@@ -116,49 +71,42 @@ def locate(
         inner = dict(inner)
         state.clear()
         state.update(inner)
-    sources = [
-        source
-        for source in find_prefixes((k for k in state if isinstance(k, str)), anchors)
-        if source != target and not source.startswith(tuple(siblings))
-    ]
+    prefixes = find_prefixes(tensors(state), anchors)
+    sources = [p for p in prefixes if p != target and not (siblings and p.startswith(siblings))]
     if not sources:
         return
     source = sources[0]
     if source.endswith(target):
-        # The whole model is one level deeper (``module.backbone.`` -> ``backbone.``): move its other parts too.
-        source = source[: len(source) - len(target)]
-        target = ''
-    moved = {}
-    for key in [k for k in state if isinstance(k, str) and k.startswith(source)]:
-        moved[target + key[len(source) :]] = state.pop(key)
-    if target and not source:
-        # A bare classification file: its classifier sits beside the backbone, not in it.
-        for key in list(moved):
-            for classifier in CLASSIFIERS:
-                leaf = key[len(target + classifier) :]
-                if key.startswith(target + classifier) and leaf in ('weight', 'bias'):
-                    moved[f'head.fc.{leaf}'] = moved.pop(key)
-                    break
-    state.update(moved)
+        # The whole model is deeper (``module.backbone.`` -> ``backbone.``): its other parts move
+        # along.
+        source, target, siblings = source[: len(source) - len(target)], '', ()
+    elif head:
+        for prefix in CLASSIFIERS:
+            for leaf in ('weight', 'bias'):
+                if f'{source}{prefix}{leaf}' in state:
+                    state[f'{head}fc.{leaf}'] = state.pop(f'{source}{prefix}{leaf}')
+    for key, value in tensors(state, source).items():
+        if not (siblings and (source + key).startswith(siblings)):
+            del state[source + key]
+            state[target + key] = value
 
 
-def _locate_for_child(
-    parent: nn.Module, state: MutableMapping, prefix: str, *_: object
-) -> None:
-    """Load hook of a model with a backbone of ours: bring a bare or wrapped file to the child's prefix."""
-    for name, child in parent.named_children():
+def _locate_for_child(parent: nn.Module, state: MutableMapping, prefix: str, *_: object) -> None:
+    """Bring a bare or wrapped file to the backbone's prefix while its parent is being loaded."""
+    children = dict(parent.named_children())
+    for name, child in children.items():
         if isinstance(child, ConvertsOnLoad) and child.locates_in_parent:
-            siblings = [
-                f'{prefix}{other}.' for other, _ in parent.named_children() if other != name
-            ]
-            locate(state, f'{prefix}{name}.', anchors_of(type(child).__name__), siblings)
+            siblings = tuple(f'{prefix}{other}.' for other in children if other != name)
+            head = f'{prefix}head.' if hasattr(children.get('head'), 'fc') else None
+            locate(state, f'{prefix}{name}.', anchors_of(type(child).__name__), siblings, head)
 
 
 def _watch_parent(parent: nn.Module, name: str, child: nn.Module | None) -> None:
     """Give every module that takes a backbone of ours the load hook above, once.
 
-    A module's own load hook only sees the keys under its own prefix, and the hosts' model classes are not
-    ours, so this is the one place where a file whose keys have no prefix can still be put right.
+    A module's own load hook only sees the keys under its own prefix, and the hosts' model classes
+    are not ours, so this is the one place where a file whose keys have no prefix can still be put
+    right.
     """
     if isinstance(child, ConvertsOnLoad) and child.locates_in_parent:
         hooks = parent._load_state_dict_pre_hooks.values()
@@ -173,9 +121,10 @@ class ConvertsOnLoad:
     """Mixin for modules whose weights load from any layout of ``CONVERTERS``.
 
     Attributes:
-        locates_in_parent: Whether a file without this module's prefix is looked through for its weights.
-        reinitialised: Name prefixes of layers that keep their initial values, with a warning, where the
-            file's size differs (a classifier for another number of classes).
+        locates_in_parent: Whether a file without this module's prefix is looked through for its
+            weights.
+        reinitialised: Name prefixes of layers that keep their initial values, with a warning, where
+            the file's size differs (a classifier for another number of classes).
         allow_partial_load: Whether missing or ill-fitting tensors only warn.
     """
 
@@ -187,7 +136,7 @@ class ConvertsOnLoad:
     def adapt_tensor(
         self, name: str, value: torch.Tensor, like: torch.Tensor
     ) -> torch.Tensor | None:
-        """Resize a tensor of the file to the size of ours, where that makes sense; ``None`` where not."""
+        """Resize a tensor of the file to ours, where that makes sense; ``None`` where not."""
         return None
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
@@ -201,11 +150,12 @@ class ConvertsOnLoad:
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def convert(name: str, state: dict[str, torch.Tensor]) -> tuple[dict, str, Layout | None]:
+def to_ours(name: str, state: dict[str, torch.Tensor]) -> tuple[dict, str, Layout | None]:
     """Bring the state of a module of class ``name`` into our layout, recognised from its keys.
 
     Returns:
-        tuple: The state in our layout, what its layout is called, and the foreign layout or ``None``.
+        tuple: The state in our layout, what its layout is called, and the foreign layout or
+            ``None``.
 
     Raises:
         CheckpointMismatchError: If tensors that must be equal are not.
@@ -235,28 +185,25 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         raise CheckpointMismatchError(
             f'{name}: weights load into the trained form only: load first, then switch_to_deploy()'
         )
-    state, source, layout = convert(name, found)
+    state, source, layout = to_ours(name, found)
     expected = module.state_dict()
-    needed = {key for key in expected if not key.endswith('num_batches_tracked')}
     used, resized, reset, wrong = {}, [], [], []
     for key in expected.keys() & state.keys():
         value = state[key]
         if value.shape != expected[key].shape:
-            adapted = module.adapt_tensor(key, value, expected[key])
-            if adapted is None:
+            value = module.adapt_tensor(key, value, expected[key])
+            if value is None:
                 (reset if key.startswith(module.reinitialised or ('\0',)) else wrong).append(key)
                 continue
             resized.append(key)
-            value = adapted
         used[key] = value
-    missing = sorted(needed - state.keys())
-    unexpected = sorted(state.keys() - expected.keys())
+    missing, unexpected = compare(expected, state)
     report = (
         f'{name}: {len(used)} of {len(expected)} tensors used, {len(resized)} resized, '
         f'{len(missing)} missing, {len(unexpected)} unexpected, layout: {source}'
     )
     if missing or wrong:
-        problem = _explain(module, state, layout, found, missing, wrong)
+        problem = explain(module, state, layout)
         if not module.allow_partial_load:
             raise CheckpointMismatchError(f'{name}: {problem}; {PARTIAL}')
         report += f'; partial load allowed although {problem}'
@@ -268,42 +215,47 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
     print_log(report, logger='current', level=level)
     for key in found:
         del state_dict[prefix + key]
-    # Ill-fitting tensors are gone, so that no loader trips over them; unexpected ones stay for its own report.
+    # Ill-fitting tensors are gone, so that no loader trips over them; unexpected ones stay for its
+    # report.
     kept = used | {key: state[key] for key in unexpected}
     state_dict.update({prefix + key: value for key, value in kept.items()})
+
+
+def compare(expected: Mapping, state: Mapping) -> tuple[list[str], list[str]]:
+    """List missing keys (but for batch counters, which old files lack) and unexpected ones."""
+    missing = expected.keys() - state.keys()
+    return (
+        sorted(key for key in missing if not key.endswith('num_batches_tracked')),
+        sorted(state.keys() - expected.keys()),
+    )
+
+
+def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout | None) -> str:
+    """Say in a clause why a state in our layout does not fit: which variant it is, if any."""
+    expected = module.state_dict()
+    if not expected.keys() & state.keys():
+        what = f'its first: {_few(list(state))}' if state else 'nothing stands under its prefix'
+        return f'none of the tensors in this file are its weights ({what})'
+    variant = module.which_variant(state)
+    if variant is not None:
+        return f'this file holds the variant {variant}, the model is another: set arch={variant}'
+    hint = layout.hint(state) if layout else None
+    if hint is not None:
+        return f'this file fits no variant: {hint}'
+    missing, _ = compare(expected, state)
+    wrong = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    parts = []
+    if missing:
+        parts.append(f'{len(missing)} tensors are missing ({_few(missing)})')
+    if wrong:
+        ours, theirs = expected[wrong[0]].shape, state[wrong[0]].shape
+        parts.append(
+            f'{len(wrong)} have another size ({wrong[0]}: {tuple(theirs)} in the file, '
+            f'{tuple(ours)} in the model)'
+        )
+    return ' and '.join(parts)
 
 
 def _few(keys: list[str], limit: int = 3) -> str:
     more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
     return ', '.join(keys[:limit]) + more
-
-
-def _explain(
-    module: nn.Module,
-    state: Mapping[str, torch.Tensor],
-    layout: Layout | None,
-    found: Mapping[str, torch.Tensor],
-    missing: list[str],
-    wrong: list[str],
-) -> str:
-    """Say in a clause why a state does not fit: which variant it is, or how far it is from one."""
-    expected = module.state_dict()
-    if not expected.keys() & state.keys():
-        what = f'(its first: {_few(list(found))})' if found else '(nothing stands under its prefix)'
-        return f'none of the tensors in this file are its weights {what}'
-    variant = module.which_variant(state)
-    if variant is not None:
-        return f'this file holds the variant {variant}, the model is another: set arch={variant}'
-    hint = layout.hint(found) if layout else None
-    if hint:
-        return f'this file fits no variant: {hint}'
-    parts = []
-    if missing:
-        parts.append(f'{len(missing)} tensors are missing ({_few(missing)})')
-    if wrong:
-        key = sorted(wrong)[0]
-        parts.append(
-            f'{len(wrong)} have another size ({key}: {tuple(state[key].shape)} in the file, '
-            f'{tuple(expected[key].shape)} in the model)'
-        )
-    return ' and '.join(parts)

@@ -1,0 +1,15 @@
+"""Checkpoints: reading files, loading any known layout, converting and publishing."""
+
+from .files import convert_file, convert_state, publish_file
+from .loading import CheckpointMismatchError, ConvertsOnLoad
+from .reading import CheckpointFileError, read_checkpoint
+
+__all__ = [
+    'CheckpointFileError',
+    'CheckpointMismatchError',
+    'ConvertsOnLoad',
+    'convert_file',
+    'convert_state',
+    'publish_file',
+    'read_checkpoint',
+]

@@ -1,0 +1,296 @@
+"""Loading: official files and ours, any wrapping and prefix, and what must fail loudly."""
+
+import copy
+import logging
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import ExponentialMovingAverage
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpretrain.registry import MODELS as PRETRAIN
+from mmseg.registry import MODELS as SEG
+from mmseg.utils import register_all_modules
+from recipe import Golden
+from torch import nn
+
+from mmvit_plugins.checkpoint import (
+    CheckpointFileError,
+    CheckpointMismatchError,
+    convert_state,
+    read_checkpoint,
+)
+from mmvit_plugins.models import AFFormer
+
+register_all_modules()
+
+
+@pytest.fixture(scope='module')
+def official():
+    """The authors' whole segmentation state dict (drawn weights), variant tiny, 150 classes."""
+    return Golden('afformer_tiny').state
+
+
+@pytest.fixture(scope='module')
+def official_backbone(official):
+    return {
+        k.removeprefix('backbone.'): v for k, v in official.items() if k.startswith('backbone.')
+    }
+
+
+@pytest.fixture
+def log(caplog):
+    logger = MMLogger.get_instance('test_checkpoint', logger_name='test_checkpoint')
+    MMLogger._instance_dict.move_to_end('test_checkpoint')
+    logger.addHandler(caplog.handler)
+    yield lambda: [r.getMessage() for r in caplog.records if r.getMessage().startswith('AFFormer')]
+    logger.removeHandler(caplog.handler)
+
+
+def segmentor(arch='tiny', num_classes=150, **options):
+    return SEG.build(
+        {
+            'type': 'mmseg.EncoderDecoder',
+            'backbone': {'type': 'mmvit_plugins.AFFormer', 'arch': arch, **options},
+            'decode_head': {'type': 'mmvit_plugins.AFFormerHead', 'num_classes': num_classes},
+            'test_cfg': {'mode': 'whole'},
+        }
+    )
+
+
+def classifier(num_classes=10):
+    return PRETRAIN.build(
+        {
+            'type': 'mmpretrain.ImageClassifier',
+            'backbone': {'type': 'mmvit_plugins.AFFormer', 'out_indices': (3,)},
+            'neck': {'type': 'mmpretrain.GlobalAveragePooling'},
+            'head': {
+                'type': 'mmpretrain.LinearClsHead',
+                'num_classes': num_classes,
+                'in_channels': 216,
+                'loss': {'type': 'mmpretrain.CrossEntropyLoss'},
+            },
+            'data_preprocessor': {'type': 'mmpretrain.ClsDataPreprocessor'},
+        }
+    )
+
+
+def same(backbone, official_backbone):
+    """Whether a backbone holds the official weights, by one tensor of each kind."""
+    state = backbone.state_dict()
+    pairs = {
+        'stem.0.conv.weight': 'stem.0.conv.weight',
+        'stages.2.position.conv.weight': 'mhca_stages.2.mhca_blks.0.cpe.proj.weight',
+        'stages.3.high_pass.filters.1.bias': 'mhca_stages.3.mhca_blks.0.crpe.conv_list.1.bias',
+        'stages.1.blocks.1.attn.qkv.weight': (
+            'mhca_stages.1.mhca_blks.0.MHCA_layers.1.factoratt_crpe.qkv.weight'
+        ),
+        'stages.3.aggregate.norm.running_var': 'mhca_stages.3.aggregate.bn.running_var',
+    }
+    return all(torch.equal(state[our], official_backbone[key]) for our, key in pairs.items())
+
+
+WRAPPINGS = {
+    'bare': lambda s: s,
+    'state_dict': lambda s: {'state_dict': s, 'epoch': 3},
+    'model': lambda s: {'model': s, 'optimizer': {'state': {}}},
+    'model_ema': lambda s: {'epoch': 1, 'model_ema': s},
+    'module.': lambda s: {f'module.{k}': v for k, v in s.items()},
+    'backbone.': lambda s: {f'backbone.{k}': v for k, v in s.items()},
+    'model of module.backbone.': lambda s: {
+        'model': {f'module.backbone.{k}': v for k, v in s.items()}
+    },
+    'with a classifier': lambda s: (
+        s | {'cls_head.cls.weight': torch.ones(10, 216), 'cls_head.cls.bias': torch.ones(10)}
+    ),
+}
+
+
+@pytest.mark.parametrize('wrapping', WRAPPINGS)
+@pytest.mark.parametrize('layout', ['official', 'ours'])
+def test_init_cfg_takes_any_wrapping(wrapping, layout, official_backbone, tmp_path, log):
+    state = official_backbone if layout == 'official' else convert_state(official_backbone)[0]
+    file = tmp_path / 'weights.pth'
+    torch.save(WRAPPINGS[wrapping](state), file)
+    model = AFFormer(init_cfg={'type': 'Pretrained', 'checkpoint': str(file)})
+    model.init_weights()
+    assert same(model, official_backbone)
+    (line,) = log()
+    assert line.startswith('AFFormer: 300 of 300 tensors used, 0 resized, 0 missing')
+    assert ('official' in line) == (layout == 'official')
+
+
+@pytest.mark.parametrize('wrapping', WRAPPINGS)
+def test_whole_models_take_any_wrapping(wrapping, official_backbone, tmp_path):
+    """``load_from``, ``init_model`` and ``get_model`` hand the file to the whole model."""
+    file = tmp_path / 'weights.pth'
+    torch.save(WRAPPINGS[wrapping](official_backbone), file)
+    for model in (segmentor(), classifier()):
+        load_checkpoint(model, str(file), map_location='cpu')
+        assert same(model.backbone, official_backbone)
+    if wrapping == 'with a classifier':
+        assert (model.head.fc.weight == 1).all() and (model.head.fc.bias == 1).all()
+
+
+def test_segmentation_checkpoint_loads_with_its_head(official, official_backbone, log):
+    for state in (
+        official,
+        {'state_dict': official},
+        {f'module.{k}': v for k, v in official.items()},
+    ):
+        model = segmentor()
+        model.load_state_dict(state)
+        assert same(model.backbone, official_backbone)
+        assert torch.equal(
+            model.decode_head.convs[0].gn.weight, official['decode_head.squeeze.gn.weight']
+        )
+        assert torch.equal(model.decode_head.conv_seg.bias, official['decode_head.conv_seg.bias'])
+    assert 'AFFormerHead: 5 of 5 tensors used' in log()[-1]
+
+
+def test_nesting_ema_and_copies(official, official_backbone):
+    nested = nn.ModuleDict({'student': segmentor()})
+    nested.load_state_dict({f'student.{k}': v for k, v in official.items()})
+    assert same(nested['student'].backbone, official_backbone)
+    averaged = ExponentialMovingAverage(segmentor())
+    averaged.load_state_dict(
+        {f'module.{k}': v for k, v in official.items()} | {'steps': torch.tensor(3)}
+    )
+    assert same(averaged.module.backbone, official_backbone)
+    twin = copy.deepcopy(segmentor())
+    twin.load_state_dict({'model': official_backbone}, strict=False)
+    assert same(twin.backbone, official_backbone)
+
+
+def test_a_second_backbone_keeps_to_its_own_keys(official_backbone):
+    pair = nn.ModuleDict({'teacher': AFFormer(allow_partial_load=True), 'student': AFFormer()})
+    before = copy.deepcopy(pair['teacher'].state_dict())
+    pair.load_state_dict({f'student.{k}': v for k, v in official_backbone.items()}, strict=False)
+    assert same(pair['student'], official_backbone)
+    assert all(torch.equal(v, before[k]) for k, v in pair['teacher'].state_dict().items())
+
+
+def test_round_trip_to_the_official_layout(official):
+    ours, found = convert_state(official)
+    assert found == ['official AFFormer', 'official AFFormer head']
+    back, _ = convert_state(ours, official=True)
+    assert back.keys() == official.keys()
+    for key, value in official.items():
+        expected = torch.zeros_like(value) if '.align.' in key else value
+        assert torch.equal(back[key], expected), key
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_unequal_repeats_are_refused(official_backbone, order):
+    damaged = dict(list(official_backbone.items())[::order])
+    key = 'mhca_stages.2.mhca_blks.0.MHCA_layers.1.cpe.proj.weight'
+    damaged[key] = damaged[key] + 1
+    with pytest.raises(CheckpointMismatchError, match=r'cpe\.proj\.weight differs'):
+        AFFormer().load_state_dict(damaged)
+
+
+def test_another_variant_is_named(official_backbone):
+    for arch in ('small', 'base'):
+        with pytest.raises(CheckpointMismatchError, match="variant 'tiny'.*set arch='tiny'"):
+            AFFormer(arch).load_state_dict(official_backbone)
+    with pytest.raises(CheckpointMismatchError, match="variant 'base'"):
+        segmentor().load_state_dict(AFFormer('base').state_dict(), strict=False)
+
+
+def test_another_network_is_refused():
+    for state in ({'conv1.weight': torch.ones(64, 3, 7, 7)}, {}):
+        for model in (AFFormer(), segmentor()):
+            with pytest.raises(CheckpointMismatchError, match='none of the tensors'):
+                model.load_state_dict(state, strict=False)
+
+
+def test_the_first_generation_is_named(official_backbone):
+    state = official_backbone | {'stem.0.conv.weight': torch.ones(32, 3, 3, 3)}
+    with pytest.raises(CheckpointMismatchError, match='first generation.*October 2023'):
+        AFFormer().load_state_dict(state)
+
+
+def test_missing_tensors_are_refused_unless_allowed(official_backbone, log):
+    partial = {k: v for k, v in official_backbone.items() if not k.startswith('stem.1.')}
+    model = AFFormer()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CheckpointMismatchError, match=r'5 tensors are missing.*allow_partial_load'):
+        _load_checkpoint_to_model(model, partial)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    model = AFFormer(allow_partial_load=True)
+    stem = model.stem[1].conv.weight.clone()
+    _load_checkpoint_to_model(model, partial | {'stem.0.conv.weight': torch.ones(8, 3, 3, 3)})
+    assert torch.equal(model.stem[1].conv.weight, stem)
+    state = model.state_dict()
+    key = 'stages.3.aggregate.conv.weight'
+    assert torch.equal(state[key], official_backbone['mhca_stages.3.aggregate.conv.weight'])
+    assert 'partial load allowed' in log()[-1]
+
+
+def test_counters_may_be_missing(official_backbone):
+    old = {k: v for k, v in official_backbone.items() if not k.endswith('num_batches_tracked')}
+    model = AFFormer()
+    _load_checkpoint_to_model(model, old)
+    assert same(model, official_backbone)
+
+
+@pytest.mark.parametrize('channels', [1, 4, 5])
+def test_other_input_channels_are_adapted(official_backbone, channels, log):
+    model = AFFormer(in_channels=channels)
+    model.load_state_dict(official_backbone)
+    weight = official_backbone['stem.0.conv.weight']
+    constant = torch.ones(1, channels, 8, 8)
+    ours = nn.functional.conv2d(constant, model.stem[0].conv.weight)
+    expected = weight[:, torch.arange(channels) % 3].sum(1, keepdim=True) * 3 / channels
+    assert torch.allclose(ours, nn.functional.conv2d(torch.ones(1, 1, 8, 8), expected), atol=1e-4)
+    assert '1 resized' in log()[-1]
+
+
+def test_another_number_of_classes_is_initialised_anew_with_a_warning(official, log, caplog):
+    model = segmentor(num_classes=7)
+    before = model.decode_head.conv_seg.weight.clone()
+    model.load_state_dict(official, strict=False)
+    assert torch.equal(model.decode_head.conv_seg.weight, before)
+    assert torch.equal(
+        model.decode_head.convs[0].conv.weight, official['decode_head.squeeze.conv.weight']
+    )
+    record = caplog.records[-1]
+    assert record.levelno == logging.WARNING
+    assert 'initialised anew: conv_seg.bias, conv_seg.weight' in record.getMessage()
+
+
+def test_deployed_models_take_no_weights(official_backbone):
+    model = AFFormer()
+    model.switch_to_deploy()
+    with pytest.raises(CheckpointMismatchError, match='load first, then switch_to_deploy'):
+        model.load_state_dict(official_backbone)
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (None, 'no such checkpoint file'),
+        (b'', 'empty'),
+        (b'<html>404</html>' * 50, 'not readable as a PyTorch checkpoint'),
+        ('truncated', 'not readable as a PyTorch checkpoint'),
+        ([1, 2, 3], 'list without weights'),
+        ({'epoch': 3}, 'dict without weights'),
+    ],
+)
+def test_unreadable_files_give_one_sentence(content, reason, official_backbone, tmp_path):
+    file = tmp_path / 'weights.pth'
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == 'truncated':
+        torch.save(official_backbone, file)
+        file.write_bytes(file.read_bytes()[:10000])
+    elif content is not None:
+        torch.save(content, file)
+    with pytest.raises(CheckpointFileError, match=reason) as caught:
+        read_checkpoint(file)
+    assert '\n' not in str(caught.value) and str(file) in str(caught.value)
+    if not isinstance(content, dict):
+        model = AFFormer(init_cfg={'type': 'Pretrained', 'checkpoint': str(file)})
+        with pytest.raises(CheckpointFileError, match=reason):
+            model.init_weights()
