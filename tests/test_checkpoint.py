@@ -257,7 +257,7 @@ def test_another_number_of_classes_is_initialised_anew_with_a_warning(official, 
     )
     record = caplog.records[-1]
     assert record.levelno == logging.WARNING
-    assert 'initialised anew: conv_seg.bias, conv_seg.weight' in record.getMessage()
+    assert 'initialised anew: conv_seg.weight, conv_seg.bias' in record.getMessage()
 
 
 def test_deployed_models_take_no_weights(official_backbone):

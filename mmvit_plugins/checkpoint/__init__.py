@@ -1,13 +1,14 @@
 """Checkpoints: reading files, loading any known layout, converting and publishing."""
 
 from .files import convert_file, convert_state, publish_file
-from .loading import CheckpointMismatchError, ConvertsOnLoad
+from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
 from .reading import CheckpointFileError, read_checkpoint
 
 __all__ = [
     'CheckpointFileError',
     'CheckpointMismatchError',
     'ConvertsOnLoad',
+    'compare',
     'convert_file',
     'convert_state',
     'publish_file',

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ..converters import CONVERTERS
 from ..registry import MODELS
-from .loading import CheckpointMismatchError, explain, find_prefixes
+from .loading import CheckpointMismatchError, compare, explain, find_prefixes
 from .reading import CheckpointFileError, read_checkpoint, tensors, unwrap
 
 
@@ -88,13 +89,21 @@ def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
         for prefix in find_prefixes(ours, [layouts[0].our_anchor]):
             state = tensors(ours, prefix)
             with torch.device('meta'):
-                model = cls()
-            variant = model.which_variant(state)
-            if variant is None:
-                problem = explain(model, state, layouts[0])
-                raise CheckpointMismatchError(f'{source}: {name}: {problem}')
-            return f'{name} {variant}'
+                models = {arch: cls(arch) for arch in cls.archs}
+            variant = models[next(iter(models))].which_variant(state)
+            if variant is not None:
+                return f'{name} {variant}'
+            misfits = {arch: _misfits(model, state) for arch, model in models.items()}
+            nearest = min(misfits, key=misfits.get)
+            problem = explain(models[nearest], state, layouts[0])
+            raise CheckpointMismatchError(
+                f'{source}: fits no variant of {name}; against {nearest!r}, {problem}'
+            )
     raise CheckpointMismatchError(f'{source}: holds a head without its backbone')
+
+
+def _misfits(model: nn.Module, state: dict[str, torch.Tensor]) -> int:
+    return sum(map(len, compare(model.state_dict(), state)))
 
 
 def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> str:

@@ -187,17 +187,13 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         )
     state, source, layout = to_ours(name, found)
     expected = module.state_dict()
-    used, resized, reset, wrong = {}, [], [], []
-    for key in expected.keys() & state.keys():
-        value = state[key]
-        if value.shape != expected[key].shape:
-            value = module.adapt_tensor(key, value, expected[key])
-            if value is None:
-                (reset if key.startswith(module.reinitialised or ('\0',)) else wrong).append(key)
-                continue
-            resized.append(key)
-        used[key] = value
-    missing, unexpected = compare(expected, state)
+    missing, unexpected, misfits = compare(expected, state)
+    used = {key: state[key] for key in expected if key in state and key not in misfits}
+    adapted = {key: module.adapt_tensor(key, state[key], expected[key]) for key in misfits}
+    resized = {key: value for key, value in adapted.items() if value is not None}
+    reset = [key for key in misfits if key.startswith(tuple(module.reinitialised))]
+    wrong = [key for key in misfits if key not in resized and key not in reset]
+    used.update(resized)
     report = (
         f'{name}: {len(used)} of {len(expected)} tensors used, {len(resized)} resized, '
         f'{len(missing)} missing, {len(unexpected)} unexpected, layout: {source}'
@@ -208,7 +204,7 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
             raise CheckpointMismatchError(f'{name}: {problem}; {PARTIAL}')
         report += f'; partial load allowed although {problem}'
     if reset:
-        report += f'; of another size and initialised anew: {", ".join(sorted(reset))}'
+        report += f'; of another size and initialised anew: {", ".join(reset)}'
     if unexpected:
         report += f'; unexpected: {_few(unexpected)}'
     level = logging.WARNING if missing or wrong or reset or unexpected else logging.INFO
@@ -221,13 +217,12 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
     state_dict.update({prefix + key: value for key, value in kept.items()})
 
 
-def compare(expected: Mapping, state: Mapping) -> tuple[list[str], list[str]]:
-    """List missing keys (but for batch counters, which old files lack) and unexpected ones."""
-    missing = expected.keys() - state.keys()
-    return (
-        sorted(key for key in missing if not key.endswith('num_batches_tracked')),
-        sorted(state.keys() - expected.keys()),
-    )
+def compare(expected: Mapping, state: Mapping) -> tuple[list[str], list[str], list[str]]:
+    """List missing keys (batch counters, which old files lack, aside), unexpected and mis-sized ones."""
+    missing = [k for k in expected if k not in state and not k.endswith('num_batches_tracked')]
+    unexpected = [k for k in state if k not in expected]
+    wrong = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    return missing, unexpected, wrong
 
 
 def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout | None) -> str:
@@ -242,8 +237,7 @@ def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout
     hint = layout.hint(state) if layout else None
     if hint is not None:
         return f'this file fits no variant: {hint}'
-    missing, _ = compare(expected, state)
-    wrong = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    missing, _, wrong = compare(expected, state)
     parts = []
     if missing:
         parts.append(f'{len(missing)} tensors are missing ({_few(missing)})')

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, read_checkpoint
+from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, compare, read_checkpoint
 
 
 class Backbone(ConvertsOnLoad, BaseModule):
@@ -199,11 +199,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
         channels = state[self.input_layer].shape[1] if self.input_layer in state else 3
         for arch in self.archs:
             with torch.device('meta'):
-                variant = type(self)(arch, in_channels=channels).state_dict()
-            if all(
-                key in state and state[key].shape == value.shape
-                for key, value in variant.items()
-                if not key.endswith('num_batches_tracked')
-            ):
+                variant = type(self)(arch, in_channels=channels)
+            missing, _, wrong = compare(variant.state_dict(), state)
+            if not missing and not wrong:
                 return repr(arch)
         return None

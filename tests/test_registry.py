@@ -1,0 +1,129 @@
+"""Registration: both spellings in every host, no host's name taken, hosts that are absent."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.registry import MODELS as ROOT
+from mmengine.registry import DefaultScope
+
+import mmvit_plugins
+from mmvit_plugins.registry import HOSTS, MODELS, is_available
+
+PACKAGE = Path(mmvit_plugins.__file__).parent
+
+
+def run(code, *blocked):
+    """Run code in a fresh interpreter in which the packages ``blocked`` are not installed."""
+    hide = (
+        'import sys, importlib.machinery as m\n'
+        f'blocked = {blocked!r}\n'
+        'find = m.PathFinder.find_spec\n'
+        'm.PathFinder.find_spec = classmethod(lambda cls, name, *a:'
+        ' None if name.split(".")[0] in blocked else find(name, *a))\n'
+    )
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', hide + code],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize('host', ['mmseg', 'mmpretrain'])
+def test_both_spellings_build_in_a_host(host):
+    """The prefix needs no import by hand; the bare name works once the package is imported."""
+    code = (
+        f'from {host}.registry import MODELS\n'
+        'from mmengine.registry import init_default_scope\n'
+        f'init_default_scope("{host}")\n'
+        'import sys\n'
+        'assert "mmvit_plugins" not in sys.modules\n'
+        'for name in ("mmvit_plugins.AFFormer", "AFFormer"):\n'
+        '    print(type(MODELS.build(dict(type=name, arch="tiny"))).__module__)\n'
+    )
+    result = run(code)
+    expected = ['mmvit_plugins.models.backbones.afformer'] * 2
+    assert result.stdout.split() == expected, result.stderr
+
+
+@pytest.mark.parametrize('blocked', [('mmseg',), (*HOSTS, 'mmcv')])
+def test_import_without_hosts(blocked):
+    """The backbone works; what needs the absent host says so in one sentence."""
+    code = (
+        'import mmvit_plugins, torch\n'
+        'from mmvit_plugins.registry import MODELS\n'
+        'm = MODELS.build(dict(type="AFFormer"))\n'
+        'print(len(m.eval()(torch.zeros(1, 3, 32, 32))))\n'
+        'MODELS.build(dict(type="AFFormerHead", num_classes=2))\n'
+    )
+    result = run(code, *blocked)
+    assert result.stdout.strip() == '4', result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert 'mmvit_plugins.AFFormerHead needs mmsegmentation, which is not installed: pip' in last
+
+
+def test_is_available():
+    assert is_available('torch') and not is_available('no_such_package')
+
+
+def test_aliases_take_no_name_of_a_host():
+    for host in ('mmseg', 'mmpretrain'):
+        importlib.import_module(f'{host}.models')
+
+    ours = {n for n, c in ROOT.module_dict.items() if c.__module__.startswith('mmvit_plugins')}
+    assert ours == {'AFFormer'}
+    for host in ROOT.children.values():
+        if host.scope != 'mmvit_plugins':
+            assert not ours & host.module_dict.keys()
+
+
+def test_our_scope_is_found_from_any_scope():
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        assert ROOT.get('mmvit_plugins.AFFormer') is MODELS.get('AFFormer')
+
+
+ALLOWED = {  # folder or module -> the parts of the package that it may import
+    'layers': {'layers'},
+    'converters': {'converters'},
+    'registry': set(),
+    'checkpoint': {'checkpoint', 'converters', 'registry'},
+    'models': {'models', 'layers', 'registry', 'checkpoint', 'converters'},
+    'datasets': {'datasets', 'registry'},
+}
+HOST_FOLDERS = {'mmseg': 'seg_heads', 'mmpretrain': 'cls_heads'}
+
+
+def imports_of(file):
+    """Yield (absolute module, whether at the top level) of every import in a file."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix('').parts
+    tree = ast.parse(file.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in top
+        elif isinstance(node, ast.ImportFrom):
+            base = '.'.join(parts[: -node.level]) if node.level else ''
+            yield '.'.join(filter(None, (base, node.module))), id(node) in top
+
+
+@pytest.mark.parametrize('file', sorted(PACKAGE.rglob('*.py')), ids=lambda f: f.stem)
+def test_arrows_between_modules_go_one_way(file):
+    parts = file.relative_to(PACKAGE).parts
+    if '.mim' in parts:
+        pytest.skip('the copy that an installed package carries')
+    part = parts[0].removesuffix('.py')
+    for module, at_top in imports_of(file):
+        names = module.split('.')
+        assert names[0] != 'mmdet' and module != 'mmcv.ops', module
+        if names[0] in HOST_FOLDERS and at_top:
+            assert HOST_FOLDERS[names[0]] in parts, f'{module} at the top of {file}'
+        if names[0] == 'mmvit_plugins' and len(names) > 1 and part in ALLOWED:
+            assert names[1] in ALLOWED[part], f'{part} imports {module}'
+        if part in ('layers', 'converters'):
+            assert names[0] in {'torch', 'mmvit_plugins', *sys.stdlib_module_names}, module

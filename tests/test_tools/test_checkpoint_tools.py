@@ -1,0 +1,100 @@
+"""``convert_checkpoint.py`` and ``publish_checkpoint.py`` as a user runs them."""
+
+import runpy
+import sys
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from recipe import Golden
+
+from mmvit_plugins.models import AFFormer
+
+
+@pytest.fixture
+def tool(repo_root, tmp_path, monkeypatch, capsys):
+    """Run a tool in this process, from another folder; return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name, *args, ok=True):
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        try:
+            runpy.run_path(str(repo_root / 'tools' / name), run_name='__main__')
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        printed = capsys.readouterr()
+        assert code == (0 if ok else 2), printed.err
+        return printed.out if ok else printed.err.strip().splitlines()[-1]
+
+    return call
+
+
+@pytest.fixture
+def official(tmp_path):
+    """A file as mmcv 1.x wrote it for the authors: meta, state_dict, optimizer."""
+    state = Golden('afformer_base').state
+    file = tmp_path / 'authors.pth'
+    torch.save({'meta': {'iter': 5}, 'state_dict': state, 'optimizer': {'state': {}}}, file)
+    return file
+
+
+def test_convert_there_and_back(tool, official, tmp_path):
+    out = tool('convert_checkpoint.py', official, tmp_path / 'ours.pth')
+    assert "AFFormer 'base', 333 tensors from 476" in out
+    ours = torch.load(tmp_path / 'ours.pth', weights_only=True)
+    AFFormer('base').load_state_dict(
+        {
+            k.removeprefix('backbone.'): v
+            for k, v in ours['state_dict'].items()
+            if k.startswith('backbone.')
+        }
+    )
+    assert ours['meta']['iter'] == 5
+    assert ours['meta']['converted_from']['file'] == 'authors.pth'
+    assert len(ours['meta']['converted_from']['sha256']) == 64
+    tool('convert_checkpoint.py', tmp_path / 'ours.pth', tmp_path / 'back.pth', '--to', 'official')
+    back = torch.load(tmp_path / 'back.pth', weights_only=True)['state_dict']
+    state = torch.load(official, weights_only=True)['state_dict']
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[k], v) for k, v in state.items() if '.align.' not in k)
+
+
+def test_what_cannot_be_converted_is_named(tool, official, tmp_path):
+    torch.save({'conv1.weight': torch.ones(3)}, tmp_path / 'resnet.pth')
+    message = tool('convert_checkpoint.py', 'resnet.pth', 'out.pth', ok=False)
+    assert message.startswith('error: resnet.pth: holds no weights in a foreign layout')
+    assert 'no such checkpoint file' in tool('convert_checkpoint.py', 'none.pth', 'o.pth', ok=False)
+    state = torch.load(official, weights_only=True)['state_dict']
+    state.pop('backbone.stem.1.bn.weight')
+    torch.save(state, tmp_path / 'partial.pth')
+    message = tool('convert_checkpoint.py', 'partial.pth', 'out.pth', ok=False)
+    assert "fits no variant of AFFormer; against 'base', 1 tensors are missing" in message
+    assert not (tmp_path / 'out.pth').exists()
+
+
+def test_publish_strips_and_names_by_content(tool, tmp_path):
+    """The history of a run (mmengine's HistoryBuffer) is what weights_only=True refuses to read."""
+    state = AFFormer().state_dict()
+    averaged = {f'module.{k}': v + 1 for k, v in state.items()} | {'steps': torch.tensor(3)}
+    run = {
+        'meta': {'cfg': 'a = 1', 'dataset_meta': {'classes': ('a', 'b')}, 'seed': 3},
+        'state_dict': state,
+        'ema_state_dict': averaged,
+        'optimizer': {'state': {0: torch.ones(10)}},
+        'message_hub': {'log_scalars': {'loss': HistoryBuffer([1.0], [1])}},
+    }
+    torch.save(run, tmp_path / 'iter_9.pth')
+    with pytest.raises(Exception, match='weights_only'):
+        torch.load(tmp_path / 'iter_9.pth', weights_only=True)
+    tool('publish_checkpoint.py', 'iter_9.pth', 'model.pth')
+    (file,) = tmp_path.glob('model-*.pth')
+    published = torch.load(file, weights_only=True)
+    assert published.keys() == {'meta', 'state_dict'}
+    assert published['meta']['dataset_meta'] == {'classes': ('a', 'b')}
+    assert all(torch.equal(published['state_dict'][k], v) for k, v in state.items())
+    tool('publish_checkpoint.py', 'iter_9.pth', 'ema/model.pth', '--ema')
+    (file,) = (tmp_path / 'ema').glob('model-*.pth')
+    published = torch.load(file, weights_only=True)['state_dict']
+    assert published.keys() == state.keys()
+    assert torch.equal(published['stem.0.conv.weight'], state['stem.0.conv.weight'] + 1)
