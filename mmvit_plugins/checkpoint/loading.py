@@ -218,7 +218,7 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
 
 
 def compare(expected: Mapping, state: Mapping) -> tuple[list[str], list[str], list[str]]:
-    """List missing keys (batch counters, which old files lack, aside), unexpected and mis-sized ones."""
+    """List the missing, unexpected and mis-sized keys; batch counters may be missing."""
     missing = [k for k in expected if k not in state and not k.endswith('num_batches_tracked')]
     unexpected = [k for k in state if k not in expected]
     wrong = [k for k in expected if k in state and state[k].shape != expected[k].shape]

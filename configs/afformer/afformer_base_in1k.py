@@ -1,0 +1,11 @@
+"""AFFormer-base on ImageNet-1K, 224x224: 300 epochs of 1,024 pictures a step (8 GPUs x 128).
+
+Run:       tools/dist_train.sh configs/afformer/afformer_base_in1k.py 8
+Cost:      3.06 M parameters, 0.77 GFLOPs at 224x224 (tools/get_flops.py).
+Published: nothing that we found.
+Ours:      not trained yet.
+"""
+
+_base_ = './afformer_tiny_in1k.py'
+
+model = dict(backbone=dict(arch='base'))

@@ -1,0 +1,20 @@
+"""AFFormer-tiny, digit scenes (the embedded data) 128x128, from scratch, 900 iterations of 16.
+
+Run: make demo
+"""
+
+_base_ = [
+    '../_base_/models/afformer.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/schedule_160k_adamw.py',
+    '../_base_/default_seg.py',
+]
+
+model = dict(data_preprocessor=dict(size=(128, 128)), decode_head=dict(num_classes=11))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=50, by_epoch=False),
+]
+train_cfg = dict(max_iters=900, val_interval=900)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=300, max_keep_ckpts=1))

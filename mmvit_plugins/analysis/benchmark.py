@@ -1,0 +1,365 @@
+"""Time and memory of networks against each other, on synthetic input.
+
+All candidates live in one process and take turns: every round runs each of them once, in an order
+that is drawn anew, so that a busy machine, its temperature or its clock hit all alike. Compared are
+the rounds: the ratio of a candidate to the first one is taken within each round, and the median of
+these ratios is reported.
+"""
+
+import json
+import os
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from .build import build_model, input_shape, load_config, network
+from .table import markdown_table
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+SWITCHES = ('deploy', 'channels_last', 'compile')
+MODES = ('tensor', 'predict')
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a model is run.
+
+    Args:
+        deploy: Call ``switch_to_deploy()`` of the model's modules.
+        channels_last: Lay out weights and input in channels_last.
+        compile: Compile with ``torch.compile`` and its default back end.
+        dtype: ``'float32'``, or what autocast uses, as in ``--amp`` training; weights stay float32.
+    """
+
+    deploy: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    dtype: str = 'float32'
+
+    @classmethod
+    def parse(cls, text: str, base: 'Variant | None' = None) -> 'Variant':
+        """Read words joined by ``+``, such as ``deploy+channels_last``, on top of another variant.
+
+        Raises:
+            ValueError: A word is none of ``eager``, the switches and the dtypes.
+        """
+        variant = base or cls()
+        for word in text.split('+'):
+            if word in SWITCHES:
+                variant = replace(variant, **{word: True})
+            elif word in DTYPES:
+                variant = replace(variant, dtype=word)
+            elif word != 'eager':
+                raise ValueError(
+                    f'variant {text!r}: {word!r} is unknown; join any of '
+                    f'{", ".join(("eager", *SWITCHES, *DTYPES))} with "+"'
+                )
+        return variant
+
+    def __str__(self) -> str:
+        words = [word for word in SWITCHES if getattr(self, word)]
+        words += [self.dtype] if self.dtype != 'float32' else []
+        return '+'.join(words) or 'eager'
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One line of the benchmark: a function without arguments that runs one batch."""
+
+    config: str
+    variant: str
+    mode: str
+    weights: int  # bytes of parameters and buffers
+    parameters: int
+    run: Callable[[], object]
+
+
+def _deploy(module: nn.Module) -> bool:
+    """Switch every outermost module that has a deploy form to it; tell whether there was one."""
+    if hasattr(module, 'switch_to_deploy'):
+        module.switch_to_deploy()
+        return True
+    return any([_deploy(child) for child in module.children()])
+
+
+def _runner(call: Callable, x: Tensor, variant: Variant) -> Callable[[], object]:
+    """Bind a network to its input; loops of the hosts run without gradients, and so does this."""
+    if variant.compile:
+        call = torch.compile(call, dynamic=False)
+    autocast = variant.dtype != 'float32'
+    dtype = getattr(torch, variant.dtype) if autocast else None
+
+    def run() -> object:
+        with torch.no_grad(), torch.autocast(x.device.type, dtype=dtype, enabled=autocast):
+            return call(x)
+
+    return run
+
+
+def _candidates(
+    config: str,
+    shape: Sequence[int],
+    batch_size: int,
+    variants: Sequence[Variant],
+    modes: Sequence[str],
+    backbone_only: bool,
+    device: torch.device,
+    seed: int,
+) -> Iterator[Candidate]:
+    cfg = load_config(config)
+    done = set()
+    for variant in variants:
+        torch.manual_seed(seed)
+        model = build_model(cfg, backbone_only).to(device)
+        if variant.deploy and not _deploy(model):
+            variant = replace(variant, deploy=False)  # it has one form only
+        if variant in done:
+            continue
+        done.add(variant)
+        layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+        model = model.to(memory_format=layout)
+        x = torch.randn(batch_size, *input_shape(cfg, shape)[0])
+        x = x.to(device, memory_format=layout)
+        tensors = [*model.parameters(), *model.buffers()]
+        for mode in modes:
+            yield Candidate(
+                config=config,
+                variant=str(variant),
+                mode=mode,
+                weights=sum(t.numel() * t.element_size() for t in tensors),
+                parameters=sum(p.numel() for p in model.parameters()),
+                run=_runner(network(model, mode), x, variant),
+            )
+
+
+def _seconds(run: Callable[[], object], inner: int, device: torch.device) -> float:
+    """Time ``inner`` runs in a row; return seconds per run."""
+    if device.type == 'cuda':
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize(device)
+        start.record()
+        for _ in range(inner):
+            run()
+        end.record()
+        torch.cuda.synchronize(device)
+        return start.elapsed_time(end) / 1e3 / inner
+    start = time.perf_counter()
+    for _ in range(inner):
+        run()
+    return (time.perf_counter() - start) / inner
+
+
+def _peak_bytes(run: Callable[[], object], device: torch.device) -> int:
+    """Measure how far one run's tensors reach above what is allocated before it."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as trace:
+        output = run()  # kept until the trace ends, as a caller would
+    del output
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'trace.json')
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    changes = sorted((e['ts'], e['args']['Bytes']) for e in events if e['name'] == '[memory]')
+    return int(max(np.cumsum([0, *(size for _, size in changes)])))
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _quartiles(values: Sequence[float], scale: float = 1) -> dict:
+    q1, median, q3 = np.percentile(np.asarray(values) * scale, (25, 50, 75)).tolist()
+    return dict(median=median, q1=q1, q3=q3)
+
+
+def _machine(device: torch.device) -> dict:
+    """Describe what the numbers were measured on, its load included."""
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return dict(
+        cpu=names[0] if names else platform.processor() or platform.machine(),
+        cpu_count=os.cpu_count(),
+        gpu=torch.cuda.get_device_name(device) if device.type == 'cuda' else None,
+        load_average=list(os.getloadavg()),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda if device.type == 'cuda' else None,
+    )
+
+
+def compare(
+    configs: Sequence[str],
+    shape: Sequence[int] | None = None,
+    batch_size: int = 1,
+    variants: Sequence[Variant | str] = ('eager',),
+    modes: Sequence[str] = ('tensor',),
+    backbone_only: bool = False,
+    device: str = 'cpu',
+    threads: int | None = None,
+    repeats: int = 20,
+    warmup: int = 3,
+    inner: int = 1,
+    seed: int = 0,
+) -> dict:
+    """Time every config in every variant and mode, in turns.
+
+    Args:
+        configs: Files of segmentors, classifiers or backbones; others are compared to the first.
+        shape: Height and width of the input; by default what the first config is made for.
+        batch_size: Images in a batch.
+        variants: How to run each config; a config without a deploy form is not repeated for it.
+        modes: ``'tensor'`` and/or ``'predict'``, see :func:`network`.
+        backbone_only: Time the backbones alone.
+        device: ``'cpu'`` or ``'cuda'`` with or without a number.
+        threads: CPU threads within operators; by default what torch chooses.
+        repeats: Rounds.
+        warmup: Runs of each candidate before the rounds; compilation happens here.
+        inner: Runs in a row of which one measurement is the mean.
+        seed: Seed of weights, input and order.
+
+    Returns:
+        dict: Settings, ``machine``, ``order`` (indices into ``results``, per round), ``results``.
+        Each result has ``config``, ``variant``, ``mode``, ``parameters``, ``seconds`` per batch and
+        round, ``latency_ms`` and ``ratio`` to the first candidate of the same mode (median and
+        quartiles), ``images_per_second`` at the median, and ``peak_memory_bytes``: weights plus the
+        peak of what torch allocates in a separate run, on the CPU without the scratch memory of the
+        libraries under torch.
+
+    Raises:
+        FileNotFoundError: A config is missing.
+        ValueError: An argument is not usable.
+    """
+    variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
+    for name, value in dict(
+        batch_size=batch_size, repeats=repeats, warmup=warmup, inner=inner, threads=threads
+    ).items():
+        if value is not None and value < 1:
+            raise ValueError(f'{name}={value} is not allowed; it must be at least 1')
+    if not configs:
+        raise ValueError('there is nothing to measure; name at least one config')
+    if unknown := set(modes) - set(MODES):
+        raise ValueError(f'modes={sorted(unknown)} is unknown; choose from {MODES}')
+    if device.partition(':')[0] not in ('cpu', 'cuda'):
+        raise ValueError(f"device={device!r} is not supported; choose 'cpu' or 'cuda'")
+    torch_device = torch.device(device)
+    if torch_device.type == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} asks for a GPU, but torch sees none; use 'cpu'")
+
+    shape = input_shape(load_config(configs[0]), shape)[0][1:]
+    with _threads(threads):
+        started, machine = datetime.now().astimezone(), _machine(torch_device)
+        candidates = [
+            candidate
+            for config in dict.fromkeys(map(str, configs))
+            for candidate in _candidates(
+                config, shape, batch_size, variants, modes, backbone_only, torch_device, seed
+            )
+        ]
+        for candidate in candidates:
+            for _ in range(warmup):
+                candidate.run()
+        seconds = [[] for _ in candidates]
+        order, shuffler = [], random.Random(seed)
+        for _ in range(repeats):
+            order.append(shuffler.sample(range(len(candidates)), len(candidates)))
+            for i in order[-1]:
+                seconds[i].append(_seconds(candidates[i].run, inner, torch_device))
+        peaks = [_peak_bytes(candidate.run, torch_device) for candidate in candidates]
+        used_threads = torch.get_num_threads()
+
+    first = {mode: [c.mode for c in candidates].index(mode) for mode in modes}
+    results = [
+        dict(
+            config=c.config,
+            variant=c.variant,
+            mode=c.mode,
+            parameters=c.parameters,
+            latency_ms=_quartiles(taken, 1e3),
+            images_per_second=batch_size / float(np.median(taken)),
+            ratio=_quartiles(np.divide(taken, seconds[first[c.mode]])),
+            peak_memory_bytes=c.weights + peak,
+            seconds=taken,
+        )
+        for c, taken, peak in zip(candidates, seconds, peaks, strict=True)
+    ]
+    return dict(
+        date=started.isoformat(timespec='seconds'),
+        machine=machine,
+        device=device,
+        threads=used_threads,
+        shape=list(shape),
+        batch_size=batch_size,
+        backbone_only=backbone_only,
+        repeats=repeats,
+        warmup=warmup,
+        inner=inner,
+        seed=seed,
+        order=order,
+        results=results,
+    )
+
+
+def format_benchmark(result: dict) -> str:
+    """Write what :func:`benchmark` returns as text with a Markdown table."""
+    machine = result['machine']
+    height, width = result['shape']
+
+    def spread(values: dict, digits: int) -> str:
+        return '{median:.{n}f} ({q1:.{n}f}-{q3:.{n}f})'.format(n=digits, **values)
+
+    rows = [
+        (
+            Path(r['config']).stem,
+            r['variant'],
+            r['mode'],
+            f'{r["parameters"] / 1e6:.2f}',
+            spread(r['latency_ms'], 1),
+            f'{r["images_per_second"]:.1f}',
+            f'{r["peak_memory_bytes"] / 2**20:.0f}',
+            spread(r['ratio'], 3),
+        )
+        for r in result['results']
+    ]
+    where = machine['gpu'] or f'{machine["cpu"]}, {result["threads"]} threads'
+    load = ' '.join(f'{value:.1f}' for value in machine['load_average'])
+    header = ('config', 'variant', 'mode', 'params M', 'ms', 'images/s', 'MiB', 'relative time')
+    settings = (
+        f'{where}; torch {machine["torch"]}; batch {result["batch_size"]}, {height}x{width}; '
+        f'{result["repeats"]} rounds of {result["inner"]}; load average at the start {load}; '
+        f'{result["date"]}'
+    )
+    notes = (
+        'ms and relative time: median (quartiles) over the rounds; relative time: to the first '
+        'line of the same mode, within each round. MiB: weights and the peak of what torch '
+        'allocates in one run; on a CPU without the scratch memory of the libraries under torch. '
+        'Mode tensor: the network without the resize of the logits to the input size; predict: '
+        'with post-processing; neither has the data preprocessor. bfloat16, float16: autocast.'
+    )
+    if result['backbone_only']:
+        notes = f'Backbones only. {notes}'
+    return f'{settings}\n\n{markdown_table(header, rows)}\n\n{notes}'

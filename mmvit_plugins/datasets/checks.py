@@ -1,0 +1,142 @@
+"""What must hold of data, before and while training: files exist, labels are classes."""
+
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from ..registry import TRANSFORMS
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; names the file or folder and how to repair it."""
+
+
+def check_dataset(dataset: Any, name: str) -> None:
+    """Check that a data set holds samples and that the annotations it will load exist.
+
+    Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it.
+
+    Args:
+        dataset: A data set of any host, also one that wraps others.
+        name: What it is for, as ``train``.
+
+    Raises:
+        DataError: It is empty, or annotation files are missing.
+    """
+    if len(dataset) == 0:
+        raise empty_dataset(dataset, name)
+    missing, truncated = [], []
+    for leaf in _leaves(dataset):
+        if not hasattr(leaf, 'get_data_info') or getattr(leaf, 'backend_args', None):
+            continue  # not a list of local files
+        for index in range(len(leaf)):
+            info = leaf.get_data_info(index)
+            annotation, image = info.get('seg_map_path'), str(info.get('img_path', ''))
+            if annotation and _loads_annotations(leaf) and not os.path.isfile(annotation):
+                missing.append(annotation)
+            if image.lower().endswith(('.jpg', '.jpeg')) and _ends_early(image):
+                truncated.append(image)
+    if missing:
+        raise DataError(
+            f'the {name} data set lacks {len(missing)} of {len(dataset)} annotation files, the '
+            f'first is {missing[0]}: put them there, or correct seg_map_path or seg_map_suffix'
+        )
+    if truncated:
+        print_log(
+            f'{len(truncated)} pictures of the {name} data set are cut off, the first is '
+            f'{truncated[0]}; their lower parts are read as grey',
+            'current',
+            logging.WARNING,
+        )
+
+
+def empty_dataset(dataset: Any, name: str = '') -> DataError:
+    """Build the error for a data set without samples; it names where they were looked for."""
+    leaf = next(_leaves(dataset))
+    prefix = getattr(leaf, 'data_prefix', None) or {}
+    places = [str(place) for place in prefix.values() if place]
+    file = getattr(leaf, 'ann_file', '')
+    where = (
+        f'{file} with pictures in {places[0]}' if file and places else file or ' '.join(places[:1])
+    )
+    suffix = getattr(leaf, 'img_suffix', '')
+    return DataError(
+        f'the {name + " " if name else ""}data set ({type(leaf).__name__}) is empty: nothing found '
+        f'in {where or "it"}'
+        + (f' that ends in {suffix}' if suffix else '')
+        + '; correct data_root, '
+        'data_prefix or img_suffix, or put the data there'
+    )
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets inside those that repeat or join others."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for child in inner:
+            yield from _leaves(child)
+
+
+def _loads_annotations(dataset: Any) -> bool:
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    return any(type(step).__name__ == 'LoadAnnotations' for step in steps)
+
+
+def _ends_early(path: str) -> bool:
+    """Tell whether a JPEG file lacks its end marker; a missing file is the loader's to report."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, 'rb') as file:
+        file.seek(max(0, os.path.getsize(path) - 4096))  # some cameras append a few bytes
+        return b'\xff\xd9' not in file.read()
+
+
+@TRANSFORMS.register_module()
+class CheckLabels:
+    """Refuse a label map that holds labels which are no classes; goes after ``LoadAnnotations``.
+
+    Reads ``gt_seg_map`` ``(H, W)`` and changes nothing. Without it, such a label ends in an error
+    inside the loss, on a GPU in a device-side assertion, that names neither file nor value.
+
+    Args:
+        num_classes: Labels ``0 .. num_classes - 1`` are classes.
+        ignore_index: The one further label that is allowed.
+
+    Raises:
+        DataError: On a call, names the file, the labels and how to repair it.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    def __call__(self, results: dict) -> dict:
+        """Return ``results`` as they came."""
+        labels = results['gt_seg_map']
+        # Masks of a byte a pixel; labels are sorted only where something is wrong.
+        wrong = (labels >= self.num_classes) & (labels != self.ignore_index)
+        if labels.dtype.kind == 'i':
+            wrong |= (labels < 0) & (labels != self.ignore_index)
+        if wrong.any():
+            values, counts = np.unique(labels[wrong], return_counts=True)
+            raise DataError(
+                f'{results.get("seg_map_path", "the label map")} holds label {values[0]} '
+                f'({counts[0]} pixels)'
+                + (f' and {len(values) - 1} more like it' if len(values) > 1 else '')
+                + f', allowed are 0 to {self.num_classes - 1} and {self.ignore_index} (ignored); '
+                'set num_classes to the number of classes, map labels with label_map or metainfo, '
+                'or set reduce_zero_label=True where 0 means no class'
+            )
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(num_classes={self.num_classes}, '
+            f'ignore_index={self.ignore_index})'
+        )

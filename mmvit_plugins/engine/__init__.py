@@ -1,0 +1,16 @@
+"""What runs the training: hooks, safe checkpoint storage, and the set-up of runs."""
+
+from .cpu import CPUAmpOptimWrapper, CPUDistributedDataParallel
+from .errors import UserError
+from .hooks import CheckpointHook, DataCheckHook
+from .storage import AtomicBackend, find_checkpoint
+
+__all__ = [
+    'AtomicBackend',
+    'CPUAmpOptimWrapper',
+    'CPUDistributedDataParallel',
+    'CheckpointHook',
+    'DataCheckHook',
+    'UserError',
+    'find_checkpoint',
+]

@@ -1,0 +1,58 @@
+"""Is the installation fit for a config: hosts there, once each, torchvision importable."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from ..registry import HOSTS, is_available
+from .errors import UserError
+
+# module -> the distributions that would each write it
+OWNERS = {
+    'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
+    'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full', 'onedl-mmcv'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+    'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+    'mmdet': ('mmdet', 'onedl-mmdetection'),
+}
+
+
+def check_environment(scope: str) -> None:
+    """Refuse, in one sentence, an installation that cannot run configs of a host.
+
+    Args:
+        scope: The config's ``default_scope``, which is the host's import name.
+
+    Raises:
+        UserError: The host is missing, two distributions own one module, or torchvision, which
+            mmpretrain needs, cannot be imported with this torch.
+    """
+    for module, owners in OWNERS.items():
+        found = [name for name in owners if _installed(name)]
+        if len(found) > 1:
+            raise UserError(
+                f"{' and '.join(found)} are both installed and overwrite each other's {module}; "
+                f'repair it with: pip uninstall -y {" ".join(found)} && pip install --no-cache-dir '
+                f'{found[-1]}'
+            )
+    if scope in HOSTS and not is_available(scope):
+        project, command = HOSTS[scope]
+        raise UserError(
+            f"the config's default_scope is {scope}, but {project} is not installed: {command}"
+        )
+    if scope == 'mmpretrain':
+        try:
+            import_module('torchvision')
+        except Exception as error:  # a wrong pair raises RuntimeError, a missing one ImportError
+            raise UserError(
+                f'mmpretrain needs a torchvision that fits torch {_installed("torch")}, found '
+                f'{_installed("torchvision") or "none"} ({str(error).splitlines()[0]}); install '
+                'both at once from one index, as pinned in requirements.txt'
+            ) from error
+
+
+def _installed(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

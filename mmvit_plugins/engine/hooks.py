@@ -1,0 +1,137 @@
+"""Hooks: checkpoints that survive an interruption or a full disk, and a look at the data first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+
+from ..datasets.checks import check_dataset
+from ..registry import HOOKS
+from .errors import UserError
+from .storage import LAST, AtomicBackend, find_checkpoint
+
+
+class CheckpointSaveError(UserError):
+    """A checkpoint could not be written; names what is left and how to go on."""
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's hook, with no moment at which a stop could cost more than the last interval.
+
+    Files are replaced at once (``backend_args`` defaults to ``dict(backend='atomic')``), and an
+    outdated or formerly best checkpoint goes only after the new one is on disk; there must thus
+    be room for one checkpoint more. Takes mmengine's arguments, all but ``file_client_args``.
+
+    Raises:
+        ValueError: An argument that mmengine's hook does not know.
+        CheckpointSaveError: While training, a checkpoint could not be written.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        unknown = sorted(self.args) + ['file_client_args'] * (self.file_client_args is not None)
+        if unknown:
+            raise ValueError(
+                f'CheckpointHook: unknown arguments {unknown}; mmengine.hooks.CheckpointHook lists '
+                'those that it takes, where files go is chosen with backend_args'
+            )
+        self.backend_args = self.backend_args or {'backend': 'atomic'}
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save, note it in ``last_checkpoint``, then remove what ``max_keep_ckpts`` leaves out."""
+        outdated = None
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        with _explained(runner):
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+            )
+            if is_main_process():
+                AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir) / LAST)
+        if outdated:
+            self._remove(self.file_backend.join_path(self.out_dir, outdated))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Save a checkpoint that is better, and only then remove the former best one."""
+        if not self.save_best:
+            return
+        # mmengine removes the former best file, if it knows one, before it writes: hide it.
+        single = len(self.key_indicators) == 1
+        former = {None: self.best_ckpt_path} if single else dict(self.best_ckpt_path_dict)
+        self._set_best(dict.fromkeys(former))
+        with _explained(runner):
+            super()._save_best_checkpoint(runner, metrics)
+        new = {None: self.best_ckpt_path} if single else self.best_ckpt_path_dict
+        self._set_best({key: new[key] or path for key, path in former.items()})
+        for key, path in former.items():
+            if path and new[key] and path != new[key]:
+                self._remove(path)
+                runner.logger.info(f'The previous best checkpoint {path} is removed')
+
+    def _set_best(self, paths: dict) -> None:
+        if None in paths:
+            self.best_ckpt_path = paths[None]
+        else:
+            self.best_ckpt_path_dict = paths
+
+    def _remove(self, path: str) -> None:
+        if is_main_process():
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+            elif self.file_backend.isdir(path):  # deepspeed writes folders
+                self.file_backend.rmtree(path)
+
+
+@contextmanager
+def _explained(runner: Runner) -> Iterator[None]:
+    """Turn a failure to write into one sentence that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        intact = find_checkpoint(runner.work_dir)
+        raise CheckpointSaveError(
+            f'cannot write the checkpoint {error.filename}: {error.strerror}; '
+            + (
+                f'the newest intact one is {intact}: make room, then go on with --resume'
+                if intact
+                else 'there is no earlier one in this work directory: make room, then start again'
+            )
+        ) from error
+
+
+@HOOKS.register_module()
+class DataCheckHook(Hook):
+    """Look at the data before the first iteration, with ``mmvit_plugins.datasets.check_dataset``.
+
+    Raises:
+        DataError: A data set is empty, which would let mmengine's ``InfiniteSampler`` wait for
+            ever, or annotation files are missing.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the data sets of the loops that this run has built."""
+        # The runner's public properties would build the loops that this run does not need.
+        for name in ('train', 'val', 'test'):
+            loop = getattr(runner, f'_{name}_loop')
+            if isinstance(loop, BaseLoop) and is_main_process():
+                check_dataset(loop.dataloader.dataset, name)

@@ -1,0 +1,237 @@
+"""Predict pictures in a file or folder with any config, and write what can be looked at."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmengine.utils import track_iter_progress
+from PIL import Image
+
+from ..checkpoint import read_checkpoint
+from ..visualization import draw_classification, draw_segmentation
+from .errors import UserError
+from .runtime import load_config
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def infer(
+    config: str,
+    checkpoint: str,
+    source: str,
+    out: str,
+    device: str | None = None,
+    opacity: float = 0.6,
+    truth: str | None = None,
+    cfg_options: dict | None = None,
+) -> None:
+    """Write a picture for each input picture, and the label maps or the five likeliest classes.
+
+    Segmentation writes ``OUT/<name>.png``, input and prediction above a legend, and
+    ``OUT/labels/<name>.png``, the class of each pixel counted from 0. Classification writes
+    ``OUT/<name>.png`` and ``OUT/predictions.json``. Folders are searched to any depth.
+
+    Args:
+        config: The config file; its ``default_scope`` decides on segmentation or classification.
+        checkpoint: The weights.
+        source: A picture or a folder.
+        out: The folder to write into.
+        device: As ``cuda:0``; the GPU if there is one.
+        opacity: Of the painted classes, 0 to 1.
+        truth: Folder of annotations in the layout of ``source``; adds them to the pictures.
+        cfg_options: Settings that replace those of the config.
+
+    Raises:
+        UserError: Nothing to predict, a wrong argument, or, after all others are written, pictures
+            that could not be read.
+    """
+    if not 0 <= opacity <= 1:
+        raise UserError(f'opacity={opacity}: give a number from 0 (only the picture) to 1')
+    cfg = load_config(config, cfg_options)
+    predictors = {'mmseg': Segmenter, 'mmpretrain': Classifier}
+    if cfg.get('default_scope') not in predictors:
+        raise UserError(
+            f'{config} has default_scope={cfg.get("default_scope")!r}, pictures can be made for '
+            f'{sorted(predictors)}'
+        )
+    pictures = find_pictures(source)
+    meta = read_checkpoint(checkpoint).get('meta') or {}
+    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    init_default_scope(cfg.default_scope)
+    predictor = predictors[cfg.default_scope](
+        cfg, checkpoint, meta.get('dataset_meta') or {}, device
+    )
+    if isinstance(predictor, Segmenter):
+        predictor.opacity = opacity
+        predictor.truth = predictor.find_truth(pictures, truth) if truth else {}
+
+    unreadable = []
+    for name in track_iter_progress(list(pictures)):
+        image = read_picture(pictures[name])
+        if image is None:
+            unreadable.append(str(pictures[name]))
+        else:
+            predictor(image, name, Path(out))
+    print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
+    if unreadable:
+        raise UserError(
+            f'{len(unreadable)} of {len(pictures)} pictures could not be read, being damaged or no '
+            f'pictures: {", ".join(unreadable[:5])}; the others were written'
+        )
+
+
+def find_pictures(source: str) -> dict[str, Path]:
+    """Find pictures: what each output is called, without its ending, and the file.
+
+    Raises:
+        UserError: There is no picture.
+    """
+    root = Path(source)
+    if root.is_file():
+        return {root.stem: root}
+    files = sorted(p for p in root.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        found = 'has no pictures' if root.is_dir() else 'does not exist'
+        raise UserError(f'{source} {found}: give a picture or a folder of {" ".join(SUFFIXES)}')
+    names = {}
+    for file in files:
+        name = str(file.relative_to(root).with_suffix(''))
+        names[name if name not in names else name + file.suffix] = file
+    return names
+
+
+def read_picture(path: Path) -> np.ndarray | None:
+    """Read a picture as BGR ``(H, W, 3)`` as the hosts do, None if it is damaged.
+
+    OpenCV fills what is missing of a cut off file with grey and says nothing; Pillow refuses it.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        print_log(f'{path} is skipped: {error}', 'current', logging.WARNING)
+        return None
+    return mmcv.imread(str(path))
+
+
+class Segmenter:
+    """A segmentor of mmsegmentation that writes its prediction for a picture.
+
+    Args:
+        cfg: The config.
+        checkpoint: The weights.
+        meta: Classes and palette as the checkpoint knows them, else the config's data set is asked.
+        device: Where it runs.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, meta: dict, device: str) -> None:
+        from mmseg.apis import init_model
+
+        self.model = init_model(cfg, None, device)
+        load_checkpoint(self.model, checkpoint, map_location='cpu')
+        self.dataset = _build_without_data(cfg)
+        meta = meta if meta.get('classes') and meta.get('palette') else self.dataset.metainfo
+        self.classes, self.palette = meta['classes'], meta['palette']
+        self.opacity = 0.6
+        self.truth: dict[str, Path] = {}
+
+    def find_truth(self, pictures: dict[str, Path], folder: str) -> dict[str, Path]:
+        """Find the annotation of each picture by the suffixes of the config's data set.
+
+        Raises:
+            UserError: One is not there.
+        """
+        found = {}
+        for name, path in pictures.items():
+            cut = path.name.removesuffix(self.dataset.img_suffix)
+            stem = cut if cut != path.name else path.stem
+            found[name] = Path(folder, name).parent / (stem + self.dataset.seg_map_suffix)
+            if not found[name].is_file():
+                raise UserError(f'{path} has no annotation {found[name]}: correct --truth')
+        return found
+
+    def __call__(self, image: np.ndarray, name: str, out: Path) -> None:
+        """Write ``OUT/<name>.png`` and ``OUT/labels/<name>.png`` for a BGR picture."""
+        from mmseg.apis import inference_model
+
+        sample = inference_model(self.model, image)
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        maps = {'prediction': labels}
+        if name in self.truth:
+            maps = {'truth': self._read_truth(self.truth[name]), **maps}
+        sheet = draw_segmentation(image[..., ::-1], maps, self.classes, self.palette, self.opacity)
+        _save(sheet, out / f'{name}.png')
+        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
+        _save(Image.fromarray(labels.astype(kind)), out / 'labels' / f'{name}.png')
+
+    def _read_truth(self, path: Path) -> np.ndarray:
+        """Read labels as training does: zero reduced, classes mapped as the data set says."""
+        from mmseg.datasets import LoadAnnotations
+
+        results = {
+            'seg_map_path': str(path),
+            'reduce_zero_label': self.dataset.reduce_zero_label,
+            'label_map': self.dataset.label_map,
+            'seg_fields': [],
+        }
+        return LoadAnnotations()(results)['gt_seg_map']
+
+
+class Classifier:
+    """A classifier of mmpretrain that writes the five likeliest classes for a picture.
+
+    Args:
+        cfg: The config.
+        checkpoint: The weights.
+        meta: Classes as the checkpoint knows them, else they are numbered.
+        device: Where it runs.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, meta: dict, device: str) -> None:
+        from mmpretrain import ImageClassificationInferencer
+
+        self.inferencer = ImageClassificationInferencer(cfg, checkpoint, device)
+        self.classes = meta.get('classes') or self.inferencer.classes
+        self.predictions: dict[str, list[dict]] = {}
+
+    def __call__(self, image: np.ndarray, name: str, out: Path) -> None:
+        """Write ``OUT/<name>.png`` for a BGR picture and add to ``OUT/predictions.json``."""
+        # The parts of the inferencer's call, which would draw a progress bar for each picture.
+        batch = next(self.inferencer.preprocess([image]))
+        scores = self.inferencer.forward(batch)[0].pred_score.cpu()
+        values, labels = scores.topk(min(5, len(scores)))
+        best = [
+            {
+                'class': str(self.classes[label] if self.classes else label),
+                'label': label,
+                'score': round(value, 6),
+            }
+            for value, label in zip(values.tolist(), labels.tolist(), strict=True)
+        ]
+        lines = [f'{entry["score"]:.3f}  {entry["class"]}' for entry in best]
+        _save(draw_classification(image[..., ::-1], lines), out / f'{name}.png')
+        self.predictions[name] = best
+        (out / 'predictions.json').write_text(json.dumps(self.predictions, indent=1))
+
+
+def _build_without_data(cfg: Config) -> Any:
+    """Build the config's test data set, for its classes and suffixes; no file is looked for."""
+    from mmseg.registry import DATASETS
+
+    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader')).dataset
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
+    return DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)

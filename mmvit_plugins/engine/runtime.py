@@ -1,0 +1,295 @@
+"""From the command line to mmengine's runner: all hosts, CPU or GPU, one process or many."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import mmengine
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.dist import init_dist, is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
+
+from ..checkpoint import read_checkpoint
+from ..datasets.checks import empty_dataset
+from .environment import check_environment
+from .errors import UserError
+from .storage import find_checkpoint
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing share; names and meanings are the hosts'."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints; ./work_dirs/CONFIG')
+    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 on a CPU')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='no pinned memory in the data loaders'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that replace those of the config: key=value; lists as key="[a,b]", without '
+        'white space',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as ``tools/train.py`` was told.
+
+    Raises:
+        UserError: What cannot work, before anything is built where possible.
+    """
+    cfg = prepare(args)
+    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+        raise UserError(
+            f'{args.config} has no train_dataloader and optim_wrapper: nothing to train'
+        )
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise UserError(
+                f'{args.config} has no auto_scale_lr: add auto_scale_lr = dict(base_batch_size=N), '
+                'N being the total batch size that its learning rate was chosen for'
+            )
+        cfg.auto_scale_lr.enable = True
+    _set_amp(cfg, args.amp)
+    _set_start(cfg, args.resume)
+    runner = _build_runner(cfg)
+    with _explained_data():
+        runner.train()
+
+
+def test(args: argparse.Namespace) -> None:
+    """Evaluate as ``tools/test.py`` was told.
+
+    Raises:
+        UserError: What cannot work, before anything is built where possible.
+    """
+    if args.out_item and not args.out:
+        raise UserError('--out-item says what to write, --out FILE says where: give both')
+    cfg = prepare(args)
+    _check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
+        raise UserError(f'{args.config} has no test_dataloader and test_cfg: nothing to test')
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir:
+        _draw_results(cfg, args)
+    if args.tta:
+        _set_tta(cfg, args.config)
+    labels_out = args.out and cfg.get('default_scope') == 'mmseg' and not args.out_item
+    if labels_out:  # mmseg's metric writes the predicted label maps into a folder
+        for metric in _as_list(cfg.test_evaluator):
+            metric.output_dir = args.out
+    runner = _build_runner(cfg)
+    if args.out and not labels_out and args.out_item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    with _explained_data():
+        metrics = runner.test()
+    if args.out_item == 'metrics' and is_main_process():
+        mmengine.dump(metrics, args.out)
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Load a config and fit it to the machine and the way the processes were started.
+
+    Raises:
+        UserError: The config does not exist, or the installation cannot run it.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options)
+    if args.work_dir or cfg.get('work_dir') is None:
+        cfg.work_dir = args.work_dir or f'./work_dirs/{Path(args.config).stem}'
+    cfg.launcher = args.launcher
+    if cfg.launcher != 'none':
+        _start_processes(cfg)
+    _set_dataloaders(cfg, args)
+    return cfg
+
+
+def load_config(path: str, options: dict | None = None) -> Config:
+    """Load a config file, replace settings, and check that the installation can run it.
+
+    Raises:
+        UserError: The file does not exist, or the installation cannot run it.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'the config {path} does not exist')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    check_environment(cfg.get('default_scope', 'mmengine'))
+    return cfg
+
+
+def _start_processes(cfg: Config) -> None:
+    """Open the process group, which mmengine's runner then finds open."""
+    env = cfg.get('env_cfg') or {}
+    # In mmengine's order: the method first, as init_dist would set one by itself.
+    set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
+    options = {'backend': 'nccl', **env.get('dist_cfg', {})}
+    if torch.cuda.is_available():
+        init_dist(cfg.launcher, **options)
+        return
+    set_device = torch.cuda.set_device
+    # init_dist reads every launcher's variables right but always chooses a CUDA device.
+    torch.cuda.set_device = lambda device: None
+    try:
+        init_dist(cfg.launcher, **{**options, 'backend': 'gloo'})
+    finally:
+        torch.cuda.set_device = set_device
+    cfg.pop('sync_bn', None)
+    wrapper = cfg.get('model_wrapper_cfg') or {
+        'find_unused_parameters': cfg.get('find_unused_parameters', False)
+    }
+    if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+        wrapper = {**wrapper, 'type': 'CPUDistributedDataParallel'}
+    cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+
+
+def _set_dataloaders(cfg: Config, args: argparse.Namespace) -> None:
+    """Set what mmpretrain's own tools set for its configs, and what machine or user forbid."""
+    for name in DATALOADERS:
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        if cfg.get('default_scope') == 'mmpretrain':
+            loader.setdefault('collate_fn', {'type': 'default_collate'})
+            loader.setdefault('pin_memory', True)
+            loader.setdefault('persistent_workers', True)
+        if args.no_pin_memory or not torch.cuda.is_available():
+            loader.pin_memory = False
+        # torch refuses workers that persist where there are none, as when debugging
+        if getattr(args, 'no_persistent_workers', False) or not loader.get('num_workers'):
+            loader.persistent_workers = False
+
+
+def _set_amp(cfg: Config, wanted: bool) -> None:
+    """Turn mixed precision on, and choose the wrapper that the machine has."""
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if wanted and kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp needs optim_wrapper.type OptimWrapper, the config has {kind}')
+    if not wanted and kind != 'AmpOptimWrapper':
+        return
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        print_log('mixed precision on a CPU: bfloat16, no loss scaling', 'current')
+        wrapper.type = 'CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+
+
+def _set_start(cfg: Config, resume: str | None) -> None:
+    """Decide what the training starts from; every file is read before anything is built."""
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        found = find_checkpoint(cfg.work_dir)
+        if found is None:
+            print_log(
+                f'no checkpoint in {cfg.work_dir}: training starts from the beginning', 'current'
+            )
+            cfg.resume = False
+        else:
+            print_log(f'resuming from {found}', 'current')
+            cfg.resume, cfg.load_from = True, found
+    elif resume is not None:
+        _check_checkpoint(resume)
+        cfg.resume, cfg.load_from = True, resume
+    elif cfg.get('load_from'):
+        _check_checkpoint(cfg.load_from)
+
+
+def _check_checkpoint(path: str) -> None:
+    """Read a local file, to say now and not after minutes that it is no checkpoint."""
+    if '://' not in path:
+        read_checkpoint(path)
+
+
+def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch on the host's visualization hook, whose arguments differ between hosts."""
+    classifies = cfg.get('default_scope') == 'mmpretrain'
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        name = 'VisualizationHook' if classifies else 'SegVisualizationHook'
+        raise UserError(
+            f"--show and --show-dir need default_hooks.visualization, as dict(type='{name}')"
+        )
+    if classifies and args.tta:
+        raise UserError("mmpretrain's hook cannot draw with --tta: leave out --show and --show-dir")
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if classifies:
+        hook.update(enable=True, out_dir=args.show_dir)
+        cfg.setdefault('visualizer', {'type': 'UniversalVisualizer'})
+        return
+    hook.draw = True
+    if args.show_dir:
+        cfg.setdefault('visualizer', {'type': 'SegLocalVisualizer'})
+        cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def _set_tta(cfg: Config, path: str) -> None:
+    """Put the model into the config's test-time augmentation; a classifier's default is to flip."""
+    if cfg.get('default_scope') == 'mmpretrain':
+        cfg.setdefault('tta_model', {'type': 'AverageClsScoreTTA'})
+        if 'tta_pipeline' not in cfg:
+            *steps, pack = cfg.test_dataloader.dataset.pipeline
+            flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
+            cfg.tta_pipeline = [*steps, {'type': 'TestTimeAug', 'transforms': [flips, [pack]]}]
+    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
+        raise UserError(f'--tta needs tta_model and tta_pipeline, which {path} does not have')
+    cfg.test_dataloader.dataset.pipeline = deepcopy(cfg.tta_pipeline)
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _as_list(value: list | dict) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _build_runner(cfg: Config) -> Runner:
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@contextmanager
+def _explained_data() -> Iterator[None]:
+    """Say which data set is empty where a host fails in its own words.
+
+    mmengine cannot join the parts of an empty list, mmpretrain finds 0 files. That happens while the
+    loop is built, before any hook; the data set is found on the traceback, so that it may be of any
+    host and inside of others.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        step = 'full_init' if str(error).startswith('Found 0 files') else '_serialize_data'
+        place = error.__traceback__
+        while place:
+            dataset = place.tb_frame.f_locals.get('self')
+            if place.tb_frame.f_code.co_name == step and isinstance(dataset, BaseDataset):
+                if not dataset.data_list:
+                    raise empty_dataset(dataset) from error
+                break
+            place = place.tb_next
+        raise

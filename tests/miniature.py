@@ -1,0 +1,162 @@
+"""Miniature data sets in the folder layouts of the real ones, and configs cut down to them.
+
+``root = make('ade20k', tmp_path)`` writes one; ``fit(cfg, root)`` makes a full config of this
+repository run on it within seconds, through the same classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a segmentation data set keeps its files, and which values its label maps hold."""
+
+    splits: tuple[str, ...]
+    image: str
+    label: str
+    values: tuple[int, ...]
+
+
+LAYOUTS = {
+    'ade20k': Layout(
+        ('training', 'validation'),
+        'images/{split}/ADE_{split}_{i:08d}.jpg',
+        'annotations/{split}/ADE_{split}_{i:08d}.png',
+        tuple(range(151)),
+    ),
+    'cityscapes': Layout(
+        ('train', 'val'),
+        'leftImg8bit/{split}/aachen/aachen_{i:06d}_000019_leftImg8bit.png',
+        'gtFine/{split}/aachen/aachen_{i:06d}_000019_gtFine_labelTrainIds.png',
+        (*range(19), 255),
+    ),
+    'coco-stuff10k': Layout(
+        ('train2014', 'test2014'),
+        'images/{split}/COCO_{split}_{i:012d}.jpg',
+        'annotations/{split}/COCO_{split}_{i:012d}_labelTrainIds.png',
+        tuple(range(172)),
+    ),
+    'camvid': Layout(
+        ('train', 'val', 'test'),
+        'images/{split}/0001TP_{i:06d}.jpg',
+        'annotations/{split}/0001TP_{i:06d}.png',
+        tuple(range(12)),
+    ),
+    'digits': Layout(
+        ('training', 'validation'),
+        'images/{split}/{i:06d}.jpg',
+        'annotations/{split}/{i:06d}.png',
+        tuple(range(11)),
+    ),
+}
+
+
+def make(
+    name: str, root: Path, pictures: int = 2, size: tuple[int, int] = (96, 128), seed: int = 0
+) -> Path:
+    """Write a miniature data set and return its root.
+
+    Args:
+        name: A key of ``LAYOUTS``, or ``'in1k'``.
+        root: Folder that gets the splits; created where needed.
+        pictures: Pictures of each split (of each class, for ``'in1k'``).
+        size: Height and width of the pictures.
+        seed: Seed of the scenes.
+    """
+    root, rng = Path(root), np.random.default_rng(seed)
+    if name == 'in1k':
+        _make_imagenet(root, pictures, size, rng)
+        return root
+    layout = LAYOUTS[name]
+    colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    for split in layout.splits:
+        for i in range(pictures):
+            labels = _draw_labels(layout.values, size, rng)
+            noise = rng.integers(-10, 11, (*size, 3))
+            image = np.clip(colours[labels] + noise, 0, 255).astype(np.uint8)
+            _write(root / layout.image.format(split=split, i=i), image)
+            _write(root / layout.label.format(split=split, i=i), labels)
+    return root
+
+
+def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
+    """Cut a config of this repository down to a miniature, in place.
+
+    Keeps every class and every step of the pipelines; changes the data's place, sizes, batch size,
+    workers and length. Test-time augmentation keeps its first two scales.
+
+    Args:
+        cfg: A segmentation or classification config.
+        root: What :func:`make` returned.
+        crop: Edge of the training crops.
+        iterations: Iterations to train, with one validation at the end.
+    """
+    loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
+    for loader in loaders:
+        loader.dataset.data_root = str(root)
+        loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.train_dataloader.batch_size = 2
+    if cfg.default_scope == 'mmpretrain':  # 1,000 classes of a picture each; few of them will do
+        loaders[0].dataset.indices = 2 * iterations
+        loaders[1].dataset.indices = loaders[2].dataset.indices = 2
+        cfg.train_cfg.max_epochs = 1
+    else:
+        cfg.model.data_preprocessor.size = (crop, crop)
+        cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
+        for scheduler in cfg.param_scheduler:
+            scheduler.begin = min(scheduler.begin, iterations - 1)
+    for step in _steps([*(loader.dataset.pipeline for loader in loaders), cfg.tta_pipeline]):
+        kind = step['type']
+        if kind in ('RandomResize', 'Resize'):
+            step.scale = (2 * crop, crop)
+        elif kind in ('RandomCrop', 'CenterCrop'):
+            step.crop_size = (crop, crop)
+        elif kind in ('RandomResizedCrop', 'ResizeEdge'):
+            step.scale = crop
+        elif kind == 'TestTimeAug' and len(step.transforms[0]) > 2:
+            step.transforms[0] = step.transforms[0][:2]
+            step.transforms[0][1].scale = (3 * crop, 3 * crop // 2)
+    return cfg
+
+
+def _steps(value):
+    """Yield every transform in nested pipelines, the outer ones after those inside them."""
+    if isinstance(value, dict):
+        yield from _steps(value.get('transforms', []))
+        yield value
+    else:
+        for item in value:
+            yield from _steps(item)
+
+
+def _draw_labels(values: tuple[int, ...], size: tuple[int, int], rng) -> np.ndarray:
+    """Draw blocks of random labels, the outermost values always among them: ``(H, W)``, uint8."""
+    blocks = rng.choice(np.array(values, np.uint8), (3, 4))
+    blocks[1, :3] = values[0], values[-2], values[-1]
+    return cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def _make_imagenet(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    codes = [
+        cv2.imencode('.jpg', rng.integers(0, 256, (*size, 3), dtype=np.uint8))[1].tobytes()
+        for _ in range(pictures)
+    ]
+    for split in ('train', 'val'):
+        for number in range(IMAGENET_CLASSES):
+            folder = root / split / f'n{number:08d}'
+            folder.mkdir(parents=True)
+            for i, code in enumerate(codes):
+                (folder / f'{folder.name}_{i}.JPEG').write_bytes(code)
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        raise OSError(f'cannot write {path}')

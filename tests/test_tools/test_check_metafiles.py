@@ -1,0 +1,78 @@
+"""The metafile check: passes on this repository, and names what is wrong in a damaged one."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import mmengine
+import pytest
+
+NAME = 'afformer_tiny_in1k'
+CONFIG = f'configs/afformer/{NAME}.py'
+METAFILE = 'configs/afformer/metafile.yml'
+README = 'configs/afformer/README.md'
+
+
+@pytest.fixture
+def tool(repo_root):
+    spec = importlib.util.spec_from_file_location('tool', repo_root / 'tools/check_metafiles.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def small(repo_root, tmp_path) -> Path:
+    """Write a repository with one model, for which all is well."""
+    shutil.copytree(repo_root / 'configs/_base_', tmp_path / 'configs/_base_')
+    (tmp_path / 'configs/afformer').mkdir()
+    for name in ('model-index.yml', README, CONFIG):
+        shutil.copy(repo_root / name, tmp_path / name)
+    content = mmengine.load(repo_root / METAFILE)
+    content['Models'] = [model for model in content['Models'] if model['Name'] == NAME]
+    mmengine.dump(content, tmp_path / METAFILE)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_this_repository_is_in_order(tool, repo_root):
+    assert list(tool.find_problems(repo_root)) == []
+
+
+def damage(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ('file', 'old', 'new', 'problems'),
+    [
+        (METAFILE, 'Parameters: 2249948', 'Parameters: 2249949', 1),
+        # also says that README and docstring do not state the wrong number
+        (METAFILE, 'FLOPs: 526228648', 'FLOPs: 576228648', 3),
+        (METAFILE, f'Name: {NAME}', 'Name: afformer', 1),
+        (METAFILE, 'Collection: AFFormer', 'Collection: AFF', 1),
+        (README, f'0.53 | | | [config]({NAME}', f'0.63 | | | [config]({NAME}', 1),
+        (CONFIG, '2.25 M', '2.52 M', 1),
+        # one is not imported, and one that is imported is not there
+        ('model-index.yml', 'afformer/metafile', 'former/metafile', 2),
+    ],
+)
+def test_what_is_wrong_is_named(tool, small, file, old, new, problems):
+    damage(small / file, old, new)
+    found = list(tool.find_problems(small))
+    assert len(found) == problems, found
+
+
+def test_small_repository_is_in_order(tool, small):
+    assert list(tool.find_problems(small)) == []
+
+
+def test_files_that_are_missing_or_not_listed_are_named(tool, small):
+    (small / CONFIG).rename(small / 'configs/afformer/other.py')
+    (small / README).unlink()
+    found = '\n'.join(tool.find_problems(small))
+    assert f'there is no {CONFIG}' in found
+    assert f'there is no {README}' in found
+    assert 'no metafile lists configs/afformer/other.py' in found
