@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,8 @@ def seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     np.random.seed(0)
+    yield
+    DefaultScope._instance_dict.clear()  # a runner's scope would hold for the tests that follow
 
 
 @pytest.fixture

@@ -276,9 +276,9 @@ def _build_runner(cfg: Config) -> Runner:
 def _explained_data() -> Iterator[None]:
     """Say which data set is empty where a host fails in its own words.
 
-    mmengine cannot join the parts of an empty list, mmpretrain finds 0 files. That happens while the
-    loop is built, before any hook; the data set is found on the traceback, so that it may be of any
-    host and inside of others.
+    mmengine cannot join the parts of an empty list, mmpretrain finds 0 files. That happens while
+    the loop is built, before any hook; the data set is found on the traceback, so that it may be
+    of any host and inside of others.
     """
     try:
         yield

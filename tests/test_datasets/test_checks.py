@@ -1,0 +1,126 @@
+"""Checks of data: each refuses what it must, names it, and lets good data pass."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmvit_plugins.datasets import CheckLabels, DataError, check_dataset, checks
+from mmvit_plugins.registry import TRANSFORMS
+
+
+def labels(*values, dtype=np.uint8):
+    return {'gt_seg_map': np.array([values], dtype), 'seg_map_path': 'ann/7.png'}
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int64])
+def test_allowed_labels_pass_unchanged(dtype):
+    results = labels(0, 2, 255, dtype=dtype)
+    before = results['gt_seg_map'].copy()
+    check = TRANSFORMS.build(dict(type='mmvit_plugins.CheckLabels', num_classes=3))
+    assert check(results) is results
+    np.testing.assert_array_equal(results['gt_seg_map'], before)
+
+
+@pytest.mark.parametrize(
+    ('values', 'dtype', 'words'),
+    [
+        ((0, 3, 3), np.uint8, 'ann/7.png holds label 3 (2 pixels), allowed are 0 to 2 and 255'),
+        ((0, 9, 254), np.uint8, 'label 9 (1 pixels) and 1 more'),
+        ((0, -1), np.int64, 'label -1 (1 pixels)'),
+    ],
+)
+def test_wrong_labels_are_named_with_their_file(values, dtype, words):
+    with pytest.raises(DataError) as caught:
+        CheckLabels(num_classes=3)(labels(*values, dtype=dtype))
+    assert words in str(caught.value)
+    assert 'reduce_zero_label' in str(caught.value)
+
+
+def test_another_ignored_label():
+    CheckLabels(num_classes=3, ignore_index=-1)(labels(0, -1, dtype=np.int64))
+    with pytest.raises(DataError, match='label 255'):
+        CheckLabels(num_classes=3, ignore_index=-1)(labels(0, 255))
+
+
+class LoadAnnotations:
+    """Known to the check by its name, which is the same in every host."""
+
+
+class Files:
+    """A list of samples with the attributes that the hosts' data sets have."""
+
+    img_suffix = '.jpg'
+
+    def __init__(self, samples, pipeline=None, **places):
+        self.samples = samples
+        self.pipeline = SimpleNamespace(
+            transforms=[LoadAnnotations()] if pipeline is None else pipeline
+        )
+        self.data_prefix = places
+
+    def __len__(self):
+        return len(self.samples)
+
+    def get_data_info(self, index):
+        return self.samples[index]
+
+
+@pytest.fixture
+def samples(make_scenes):
+    root = make_scenes(3)
+    return [
+        {
+            'img_path': str(root / f'images/training/{index}.jpg'),
+            'seg_map_path': str(root / f'annotations/training/{index}.png'),
+        }
+        for index in range(3)
+    ]
+
+
+def test_good_data_pass(samples):
+    check_dataset(Files(samples), 'train')
+
+
+@pytest.mark.parametrize('wrap', [lambda d: d, lambda d: SizedWrapper(dataset=d)])
+def test_missing_annotations_are_counted_and_named(samples, wrap):
+    for sample in samples[1:]:
+        sample['seg_map_path'] += '.gone'
+    with pytest.raises(DataError, match='lacks 2 of 3 annotation files') as caught:
+        check_dataset(wrap(Files(samples)), 'train')
+    assert samples[1]['seg_map_path'] in str(caught.value)
+
+
+def test_annotations_that_are_not_loaded_may_be_missing(samples):
+    samples[0]['seg_map_path'] += '.gone'
+    check_dataset(Files(samples, pipeline=()), 'test')
+
+
+class SizedWrapper:
+    """As mmengine's RepeatDataset and ConcatDataset."""
+
+    def __init__(self, **inner):
+        self.__dict__.update(inner)
+
+    def __len__(self):
+        return sum(map(len, getattr(self, 'datasets', None) or [self.dataset]))
+
+
+@pytest.mark.parametrize('wrap', [lambda d: d, lambda d: SizedWrapper(datasets=[d, d])])
+def test_empty_data_are_named_with_their_folder(wrap):
+    with pytest.raises(
+        DataError, match=r'the val data set \(Files\) is empty.*data/pictures.*\.jpg'
+    ):
+        check_dataset(wrap(Files([], img_path='data/pictures')), 'val')
+
+
+def test_cut_off_jpegs_are_warned_of(samples, monkeypatch):
+    said = []
+    monkeypatch.setattr(checks, 'print_log', lambda message, *_: said.append(message))
+    check_dataset(Files(samples), 'train')
+    assert said == []
+    path = Path(samples[2]['img_path'])
+    path.write_bytes(path.read_bytes()[:-100])
+    check_dataset(Files(samples), 'train')
+    assert said[0].startswith(f'1 pictures of the train data set are cut off, the first is {path}')

@@ -1,0 +1,103 @@
+"""What users see: a sentence for their errors, a traceback for the program's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmvit_plugins.checkpoint import CheckpointMismatchError
+from mmvit_plugins.datasets import CheckLabels
+from mmvit_plugins.engine import UserError, environment
+from mmvit_plugins.engine.errors import run_tool, sentence
+
+
+def caught(function) -> Exception:
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        function()
+    return error.value
+
+
+class Labels(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return CheckLabels(1)({'gt_seg_map': np.array([[7]]), 'seg_map_path': 'x.png'})
+
+
+def test_an_error_from_a_loader_worker_is_its_last_sentence():
+    error = caught(lambda: list(torch.utils.data.DataLoader(Labels(), num_workers=1)))
+    assert 'Traceback' in str(error)
+    assert sentence(error).startswith('x.png holds label 7')
+
+
+@pytest.mark.parametrize(
+    ('error', 'expected'),
+    [
+        (UserError('a sentence'), 'a sentence'),
+        (CheckpointMismatchError('another'), 'another'),
+        (caught(Path('/nix/da').read_bytes), 'no such file or folder: /nix/da'),
+        (caught(lambda: CheckLabels(num_classes=1, ignore_index=0, other=2)), None),
+        (ValueError('of some library'), None),
+        (caught(lambda: int('x')), None),
+        (KeyError('key'), None),
+    ],
+)
+def test_which_errors_are_the_users(error, expected):
+    assert sentence(error) == expected
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_run_tool_ends_with_the_sentence(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as stop:
+        run_tool(lambda: fail(UserError('do this')))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == 'error: do this\n'
+    with pytest.raises(ZeroDivisionError):
+        run_tool(lambda: 1 / 0)
+    monkeypatch.setenv('MMVIT_TRACEBACK', '1')
+    with pytest.raises(UserError):
+        run_tool(lambda: fail(UserError('do this')))
+
+
+def test_two_distributions_that_own_one_module(monkeypatch):
+    installed = {'mmcv': '2.1.0', 'onedl-mmcv': '2.3.6'}
+    monkeypatch.setattr(environment, '_installed', installed.get)
+    with pytest.raises(
+        UserError, match='pip uninstall -y mmcv onedl-mmcv && pip install .* onedl-mmcv'
+    ):
+        environment.check_environment('mmseg')
+    del installed['mmcv']
+    environment.check_environment('mmengine')
+
+
+def test_a_host_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(environment, 'is_available', lambda package: package != 'mmdet')
+    with pytest.raises(UserError, match='mmdetection is not installed: pip install'):
+        environment.check_environment('mmdet')
+
+
+def test_a_torchvision_that_does_not_fit(tmp_path, repo_root):
+    """A wrong pair raises RuntimeError on import; in another process, as modules stay imported."""
+    (tmp_path / 'torchvision.py').write_text('raise RuntimeError("operator nms does not exist")')
+    code = (
+        'from mmvit_plugins.engine import environment as e\n'
+        'e.is_available = lambda package: True\n'
+        'e.check_environment("mmpretrain")'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', code],
+        env={'PYTHONPATH': f'{tmp_path}:{repo_root}', 'PATH': '/usr/bin:/bin'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert 'UserError: mmpretrain needs a torchvision that fits torch' in last
+    assert '(operator nms does not exist); install both at once' in last

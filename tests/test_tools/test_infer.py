@@ -1,0 +1,155 @@
+"""Pictures of predictions: what is written, in which colours, and what happens to damaged files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmvit_plugins.visualization import draw_segmentation, paint
+
+PALETTE = [[40, 40, 40], [220, 40, 40], [40, 40, 220]]
+
+
+def test_paint_mixes_known_classes_and_leaves_the_rest():
+    image = np.full((1, 4, 3), 100, np.uint8)
+    painted = paint(image, np.array([[0, 1, 2, 255]]), PALETTE, 0.5)
+    expected = [[70, 70, 70], [160, 70, 70], [70, 70, 160], [100, 100, 100]]
+    np.testing.assert_array_equal(painted[0], expected)
+
+
+def test_the_legend_names_the_classes_present_and_fits():
+    image = np.zeros((300, 300, 3), np.uint8)
+    labels = np.zeros((300, 300), np.uint8)
+    few = draw_segmentation(image, {'prediction': labels}, ['ground'] * 99, PALETTE * 33)
+    labels[:50].flat = np.arange(99).repeat(50 * 300 // 99 + 1)[: 50 * 300]
+    many = draw_segmentation(image, {'prediction': labels}, ['ground'] * 99, PALETTE * 33)
+    assert few.width == many.width
+    assert many.height > few.height + 100
+    legend = np.asarray(few)[-20:, :200].reshape(-1, 3)
+    assert (legend == PALETTE[0]).all(1).any()
+    assert not (legend == PALETTE[1]).all(1).any()
+
+
+@pytest.fixture
+def checkpoint(miniature, tmp_path) -> Path:
+    """Untrained weights of the miniature; the data set's names are the config's to tell."""
+    pytest.importorskip('mmseg')
+    from mmseg.apis import init_model
+
+    model = init_model(str(miniature), device='cpu')
+    # a random last layer far from zero: a prediction of several classes
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
+    path = tmp_path / 'weights.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return path
+
+
+def test_segmentation_folder(run, miniature, checkpoint, tmp_path):
+    pictures = tmp_path / 'data/images/validation'
+    truth = tmp_path / 'data/annotations/validation'
+    done = run(
+        'infer.py', miniature, checkpoint, pictures, '--out', 'o', '--truth', truth, '--opacity', 1
+    )
+    assert done.returncode == 0, done.stderr
+    seen = set()
+    for index in range(8):
+        labels = np.asarray(Image.open(tmp_path / f'o/labels/{index}.png'))
+        assert labels.shape == (64, 64)
+        seen |= set(labels.flat)
+        sheet = np.asarray(Image.open(tmp_path / f'o/{index}.png'))
+        # three panels of 64 pixels, enlarged 4 times; 8 apart; under a title
+        top = next(y for y in range(sheet.shape[0]) if (sheet[y, 8:264] != 255).all())
+        panels = [sheet[top : top + 256 : 4, 8 + 264 * i : 264 + 264 * i : 4] for i in range(3)]
+        image = np.asarray(Image.open(pictures / f'{index}.jpg'))
+        known = np.asarray(Image.open(truth / f'{index}.png'))
+        np.testing.assert_array_equal(panels[0], image)
+        np.testing.assert_array_equal(panels[1], np.array(PALETTE)[known])
+        np.testing.assert_array_equal(panels[2], np.array(PALETTE)[labels])
+    assert len(seen) > 1
+
+    # the same labels as mmseg's own evaluation writes: what is drawn is what is measured
+    tested = run('test.py', miniature, checkpoint, '--work-dir', 'w', '--out', 'maps')
+    assert tested.returncode == 0, tested.stderr
+    for index in range(8):
+        ours, theirs = (Image.open(tmp_path / f'{d}/{index}.png') for d in ('o/labels', 'maps'))
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_damaged_pictures_are_named_and_left_out(run, miniature, checkpoint, tmp_path):
+    pictures = tmp_path / 'data/images/validation'
+    (pictures / '3.jpg').write_bytes((pictures / '3.jpg').read_bytes()[:-300])
+    (pictures / 'text.png').write_text('no picture')
+    done = run('infer.py', miniature, checkpoint, pictures, '--out', 'o')
+    assert done.returncode == 2
+    assert len(list((tmp_path / 'o').glob('*.png'))) == 7
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: 2 of 9 pictures could not be read')
+    assert str(pictures / '3.jpg') in last
+    assert str(pictures / 'text.png') in last
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['data/images/validation/0.jpg', '--truth', 'data'], 'has no annotation'),
+        (['data/annotations/training/0.png', '--opacity', '2'], 'opacity=2.0'),
+        (['empty'], 'has no pictures'),
+        (['nix'], 'does not exist'),
+        (['data', '--cfg-options', 'default_scope=mmengine'], "['mmpretrain', 'mmseg']"),
+    ],
+)
+def test_wrong_arguments(run, miniature, checkpoint, tmp_path, arguments, words):
+    (tmp_path / 'empty').mkdir()
+    done = run('infer.py', miniature, checkpoint, *arguments, '--out', 'o')
+    assert done.returncode == 2
+    assert words in done.stderr.strip().splitlines()[-1]
+
+
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['mmvit_plugins'], allow_failed_imports=False)
+arch = dict(embed_dims=(16, 16, 16, 16), depths=(1, 1, 1, 1), num_heads=2, mlp_ratio=2,
+            windows={3: 1, 5: 1})
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='mmvit_plugins.AFFormer', arch=arch, out_indices=(3,)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=7, in_channels=16),
+    data_preprocessor=dict(num_classes=7, mean=[128.0] * 3, std=[64.0] * 3, to_rgb=True))
+test_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=64), dict(type='PackInputs')]))
+"""
+
+
+def test_classification_folder(run, tmp_path, make_scenes):
+    pytest.importorskip('mmpretrain')
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmpretrain import ImageClassificationInferencer
+    from mmpretrain.registry import MODELS
+
+    pictures = make_scenes(3) / 'images/validation'
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'weights.pth'
+    config.write_text(CLASSIFIER)
+    cfg = Config.fromfile(config)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(cfg.model)
+    names = tuple(f'class {index}' for index in range(7))
+    meta = {'dataset_meta': {'classes': names}}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
+
+    done = run('infer.py', config, checkpoint, pictures, '--out', 'o', '--device', 'cpu')
+    assert done.returncode == 0, done.stderr
+    predictions = json.loads((tmp_path / 'o/predictions.json').read_text())
+    inferencer = ImageClassificationInferencer(cfg, str(checkpoint), 'cpu')
+    for index in range(3):
+        expected = inferencer(str(pictures / f'{index}.jpg'))[0]['pred_scores']
+        order = expected.argsort()[::-1][:5]
+        entries = predictions[str(index)]
+        assert [entry['label'] for entry in entries] == order.tolist()
+        assert [entry['class'] for entry in entries] == [names[k] for k in order]
+        np.testing.assert_allclose([e['score'] for e in entries], expected[order], atol=1e-5)
+        assert Image.open(tmp_path / f'o/{index}.png').height > 256

@@ -1,0 +1,32 @@
+"""Predict pictures: ``tools/infer.py CONFIG CHECKPOINT IMAGE-OR-FOLDER --out DIR``, any host."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import DictAction  # noqa: E402
+
+from mmvit_plugins.engine.errors import run_tool  # noqa: E402
+from mmvit_plugins.engine.inference import infer  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('source', help='picture, or folder of pictures')
+    parser.add_argument('--out', required=True, help='folder to write into')
+    parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
+    parser.add_argument('--opacity', type=float, default=0.6, help='of the painted classes, 0 to 1')
+    parser.add_argument('--truth', help='folder of annotations, to show beside the predictions')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    run_tool(lambda: infer(**vars(parse_args())))

@@ -1,0 +1,37 @@
+"""Evaluate a checkpoint of any host: ``tools/test.py CONFIG CHECKPOINT [options]``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmvit_plugins.engine.errors import run_tool  # noqa: E402
+from mmvit_plugins.engine.runtime import add_run_arguments, test  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out',
+        help='segmentation: folder for the predicted label maps; else: file for predictions',
+    )
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='what --out FILE receives; segmentation too then writes a file, not label maps',
+    )
+    parser.add_argument('--show', action='store_true', help='show the results in a window')
+    parser.add_argument('--show-dir', help='folder for painted pictures')
+    parser.add_argument('--interval', type=int, default=1, help='paint every n-th picture')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_run_arguments(parser)
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    run_tool(lambda: test(parse_args()))
