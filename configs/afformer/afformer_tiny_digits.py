@@ -1,6 +1,7 @@
-"""AFFormer-tiny, digit scenes (the embedded data) 128x128, from scratch, 900 iterations of 16.
+"""AFFormer-tiny, digit scenes (the embedded data) 128x128, 1,000 iterations of 8, from scratch.
 
-Run: make demo
+Run: ``make demo``, or, with the scenes written,
+``python tools/train.py configs/afformer/afformer_tiny_digits.py``.
 """
 
 _base_ = [
@@ -13,8 +14,9 @@ _base_ = [
 model = dict(data_preprocessor=dict(size=(128, 128)), decode_head=dict(num_classes=11))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.02, begin=0, end=50, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-6, begin=50, by_epoch=False),
 ]
-train_cfg = dict(max_iters=900, val_interval=900)
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=300, max_keep_ckpts=1))
+train_cfg = dict(max_iters=1000, val_interval=500)
+default_hooks = dict(checkpoint=dict(interval=500, max_keep_ckpts=1))
+auto_scale_lr = dict(base_batch_size=8)

@@ -2,8 +2,8 @@
 
 Layout under ``data/digits``: ``images/{training,validation}/*.jpg`` and
 ``annotations/{training,validation}/*.png``, as ADE20K; label 0 is the ground, 1 + d the digit d.
-``python tools/dataset_converters/digits.py --out data/digits`` writes it. The scenes vary by
-themselves in place, size, turn and colour, so training adds only scale; never flips.
+``python tools/dataset_converters/digits.py --out data/digits`` writes it. The scenes vary
+in place, size, turn and colour by themselves, and are many: training adds nothing to that.
 """
 
 dataset_type = 'BaseSegDataset'
@@ -28,8 +28,7 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='mmvit_plugins.CheckLabels', num_classes=11),
-    dict(type='RandomResize', scale=(128, 128), ratio_range=(0.75, 1.25), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(128, 128)),
+    dict(type='RandomCrop', crop_size=(128, 128)),  # for scenes made with a larger --size
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
@@ -51,7 +50,7 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),

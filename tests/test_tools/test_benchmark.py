@@ -1,0 +1,46 @@
+"""The command that times configs, called as users call it."""
+
+import json
+
+import pytest
+
+
+def test_two_configs_side_by_side(call, miniature, tmp_path):
+    pytest.importorskip('mmseg')
+    other = tmp_path / 'backbone.py'
+    other.write_text(
+        "custom_imports = dict(imports=['mmvit_plugins'], allow_failed_imports=False)\n"
+        "model = dict(type='mmvit_plugins.AFFormer', arch='tiny')\n"
+    )
+    # fmt: off
+    result = call(
+        'benchmark.py', miniature, other, '--shape', 64, '--batch-size', 2, '--repeats', 2,
+        '--warmup', 1, '--threads', 1, '--variant', 'eager', '--variant', 'deploy',
+        '--json', 'new/out.json',
+    )
+    # fmt: on
+    assert result.returncode == 0, result.stderr
+    measured = json.loads((tmp_path / 'new/out.json').read_text())
+    lines = [(line['config'], line['variant']) for line in measured['results']]
+    assert lines == [(str(c), v) for c in (miniature, other) for v in ('eager', 'deploy')]
+    assert (measured['batch_size'], measured['threads'], measured['shape']) == (2, 1, [64, 64])
+    assert 'benchmark.py' in measured['command'] and '--variant deploy' in measured['command']
+    rows = [row for row in result.stdout.splitlines() if row.startswith('| ')]
+    assert len(rows) == 2 + 4
+    assert rows[-1].startswith('| backbone ') and 'deploy' in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['missing.py'], "error: there is no config file 'missing.py'"),
+        (['model.py', '--variant', 'depoly'], "error: variant 'depoly': 'depoly' is unknown"),
+        (['model.py', '--predict', '--shape', 32], 'error: AFFormer is no complete model'),
+    ],
+)
+def test_wrong_use_is_one_sentence(call, tmp_path, arguments, message):
+    (tmp_path / 'model.py').write_text("model = dict(type='mmvit_plugins.AFFormer')\n")
+    result = call('benchmark.py', *arguments)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith(message)
+    assert 'Traceback' not in result.stderr

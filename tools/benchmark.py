@@ -1,0 +1,81 @@
+"""Time configs against each other on synthetic input, in turns within one process.
+
+python tools/benchmark.py configs/benchmark/segformer_mit-b0_ade20k.py \
+    configs/afformer/afformer_tiny_ade20k.py --variant eager --variant deploy --threads 2 --predict
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's chatter, read when torch loads
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+
+from mmvit_plugins.analysis.benchmark import DTYPES, Variant, compare, format_benchmark
+from mmvit_plugins.engine.errors import run_tool
+
+
+def main() -> None:
+    """Parse the command line, measure, print the table and write the JSON file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('configs', nargs='+', metavar='CONFIG', help='the first one is what the others relate to')
+    add('--shape', type=int, nargs='+', metavar='PIXELS', help='height and width, or one number')
+    add('--batch-size', type=int, default=1)
+    add('--threads', type=int, help='CPU threads within operators; default: what torch chooses')
+    add('--device', default='cpu', help='cpu, cuda or cuda:N')
+    add('--dtype', choices=DTYPES, default='float32', help='the last two by autocast')
+    add('--compile', action='store_true', help='torch.compile')
+    add('--channels-last', action='store_true', help='weights and input in channels_last')
+    add('--deploy', action='store_true', help='call switch_to_deploy() where there is one')
+    add(
+        '--variant',
+        action='append',
+        metavar='WORDS',
+        help='run each config once per --variant: eager, deploy, channels_last, compile, bfloat16, '
+        'float16, joined by "+"; added to the four options above',
+    )
+    add('--predict', action='store_true', help='time the path to the prediction as well')
+    add('--backbone-only', action='store_true', help='leave out neck and head')
+    add('--repeats', type=int, default=20, help='rounds (default %(default)s)')
+    add('--warmup', type=int, default=3, help='untimed runs of each (default %(default)s)')
+    add('--inner', type=int, default=1, help='runs per measurement (default %(default)s)')
+    add('--seed', type=int, default=0)
+    add('--json', type=Path, metavar='FILE', help='write everything that was measured')
+    args = parser.parse_args()
+
+    base = Variant(
+        deploy=args.deploy,
+        channels_last=args.channels_last,
+        compile=args.compile,
+        dtype=args.dtype,
+    )
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+    result = compare(
+        args.configs,
+        shape=args.shape,
+        batch_size=args.batch_size,
+        variants=[Variant.parse(words, base) for words in args.variant or ['eager']],
+        modes=('tensor', 'predict') if args.predict else ('tensor',),
+        backbone_only=args.backbone_only,
+        device=args.device,
+        threads=args.threads,
+        repeats=args.repeats,
+        warmup=args.warmup,
+        inner=args.inner,
+        seed=args.seed,
+    )
+    result['command'] = shlex.join(sys.argv)
+    print(format_benchmark(result))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    run_tool(main)

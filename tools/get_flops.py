@@ -1,0 +1,38 @@
+"""Print parameters and FLOPs of a config of any host.
+
+python tools/get_flops.py configs/afformer/afformer_base_ade20k.py --shape 512 512
+"""
+
+import argparse
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+
+from mmvit_plugins.analysis.flops import count_config, format_flops
+from mmvit_plugins.engine.errors import run_tool
+
+
+def main() -> None:
+    """Parse the command line and print the count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of a segmentor, a classifier or a backbone')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='PIXELS',
+        help='height and width, or one number for both; default: what the config is made for',
+    )
+    parser.add_argument('--backbone-only', action='store_true', help='leave out neck and head')
+    parser.add_argument('--json', action='store_true', help='print JSON, not text')
+    args = parser.parse_args()
+    with redirect_stdout(sys.stderr):  # hosts log to stdout while they build
+        result = count_config(args.config, args.shape, args.backbone_only)
+    print(json.dumps(result, indent=2) if args.json else format_flops(result))
+
+
+if __name__ == '__main__':
+    run_tool(main)
