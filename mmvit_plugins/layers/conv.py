@@ -75,3 +75,5 @@ class ConvNormAct(nn.Module):
         if not isinstance(self.norm, nn.Identity):
             self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()
+            if hasattr(self.act, 'inplace'):
+                self.act.inplace = True

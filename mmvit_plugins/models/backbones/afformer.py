@@ -141,6 +141,7 @@ class AdaptiveFrequencyFilter(nn.Module):
         self.scale = (channels // num_heads) ** -0.5
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+        self.fused = False
 
     def similarity(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Frequency similarity kernel on ``(N, L, C)`` tokens: a d x d matrix for each head."""
@@ -152,10 +153,18 @@ class AdaptiveFrequencyFilter(nn.Module):
 
     def forward(self, x: torch.Tensor, high_pass: nn.Module) -> torch.Tensor:
         """Mix the tokens of a map; ``high_pass`` is the stage's."""
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        v = v.contiguous()  # once, instead of in each of the seven filters
+        if self.fused:
+            parts = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
+            q, k, v = (F.linear(x, weight, bias) for weight, bias in parts)
+        else:
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+            v = v.contiguous()  # once, instead of in each of the seven filters
         similar = self.similarity(*(t.flatten(1, 2) for t in (q, k, v))).view_as(v)
         return self.proj(torch.addcmul(similar, q, high_pass(v)) + low_pass(v).relu_())
+
+    def fuse(self) -> None:
+        """Project to q, k and v apart: three products, but none of their results is copied."""
+        self.fused = True
 
 
 class ConvMlp(nn.Module):
@@ -405,6 +414,8 @@ class AFFormer(Backbone):
             return
         self.eval()
         for module in list(self.modules()):
-            if isinstance(module, (ConvNormAct, ResidualDepthwise, HighPass)):
+            if isinstance(
+                module, (ConvNormAct, ResidualDepthwise, HighPass, AdaptiveFrequencyFilter)
+            ):
                 module.fuse()
         self.deployed = True
