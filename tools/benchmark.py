@@ -70,6 +70,7 @@ def main() -> None:
         warmup=args.warmup,
         inner=args.inner,
         seed=args.seed,
+        progress=True,
     )
     result['command'] = shlex.join(sys.argv)
     print(format_benchmark(result))

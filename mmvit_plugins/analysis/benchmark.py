@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -225,6 +227,7 @@ def compare(
     warmup: int = 3,
     inner: int = 1,
     seed: int = 0,
+    progress: bool = False,
 ) -> dict:
     """Time every config in every variant and mode, in turns.
 
@@ -241,6 +244,7 @@ def compare(
         warmup: Runs of each candidate before the rounds; compilation happens here.
         inner: Runs in a row of which one measurement is the mean.
         seed: Seed of weights, input and order.
+        progress: Show a bar of the rounds on standard error.
 
     Returns:
         dict: Settings, ``machine``, ``order`` (indices into ``results``, per round), ``results``.
@@ -285,7 +289,8 @@ def compare(
                 candidate.run()
         seconds = [[] for _ in candidates]
         order, shuffler = [], random.Random(seed)
-        for _ in range(repeats):
+        rounds = range(repeats)
+        for _ in track_iter_progress(rounds, file=sys.stderr) if progress else rounds:
             order.append(shuffler.sample(range(len(candidates)), len(candidates)))
             for i in order[-1]:
                 seconds[i].append(_seconds(candidates[i].run, inner, torch_device))

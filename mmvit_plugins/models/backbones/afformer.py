@@ -414,8 +414,6 @@ class AFFormer(Backbone):
             return
         self.eval()
         for module in list(self.modules()):
-            if isinstance(
-                module, (ConvNormAct, ResidualDepthwise, HighPass, AdaptiveFrequencyFilter)
-            ):
+            if hasattr(module, 'fuse'):
                 module.fuse()
         self.deployed = True
