@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.registry import MODELS as ROOT
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, Registry
 
 import mmvit_plugins
 from mmvit_plugins.registry import HOSTS, MODELS, is_available
@@ -49,6 +49,15 @@ def test_both_spellings_build_in_a_host(host):
     result = run(code)
     expected = ['mmvit_plugins.models.backbones.afformer'] * 2
     assert result.stdout.split() == expected, result.stderr
+
+
+def test_both_spellings_build_in_any_host():
+    """mmdetection included, which is not installed here: any child of mmengine's root will do."""
+    host = Registry('model', parent=ROOT, scope='some_host')
+    with DefaultScope.overwrite_default_scope('some_host'):
+        for name in ('AFFormer', 'mmvit_plugins.AFFormer'):
+            assert type(host.build({'type': name})) is mmvit_plugins.models.AFFormer
+    ROOT.children.pop('some_host')
 
 
 @pytest.mark.parametrize('blocked', [('mmseg',), (*HOSTS, 'mmcv')])
