@@ -1,0 +1,37 @@
+# The commands of this repository; `make help` lists them. Only git, Python (3.10 to 3.13) with venv
+# and pip are needed: everything else is installed into .venv on the first call.
+#   make demo PYTHON=python3.12     chooses the interpreter that .venv is made with
+#   make test ARGS='-k afformer'    hands options to pytest
+
+PYTHON ?= python3
+RUN := .venv/bin/python
+CONFIG := configs/afformer/afformer_tiny_digits.py
+WORK := work_dirs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## make or update .venv (done by the others when needed)
+	@$(PYTHON) tools/setup_env.py
+
+demo: setup ## train AFFormer-tiny on scenes of handwritten digits, evaluate it, draw what it sees
+	$(RUN) tools/dataset_converters/digits.py --out data/digits
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK)
+	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" --work-dir $(WORK)/test
+	$(RUN) tools/infer.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" data/digits/images/validation \
+	    --truth data/digits/annotations/validation --opacity 0.9 --out $(WORK)/pictures
+	@echo "Pictures of input, truth and prediction: $(WORK)/pictures; the numbers are above."
+
+test: setup ## all tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup ## style checks: ruff, rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean: ## remove what these commands made: .venv, the digit scenes, the trained model
+	@test ! -e .venv/setup.key || rm -rf .venv
+	rm -rf build dist *.egg-info mmvit_plugins/.mim .pytest_cache .ruff_cache data/digits $(WORK)

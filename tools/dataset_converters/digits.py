@@ -1,0 +1,188 @@
+"""Write scenes of handwritten digits as a small segmentation data set in ADE20K's folder layout.
+
+The digits are the 1,797 real 8x8 pictures that scikit-learn ships (``load_digits``: Alpaydin and
+Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998); nothing is downloaded. 70 % of
+each class appear in training scenes only, 30 % in validation scenes only. A scene shows two to
+four of them, magnified, turned, sheared and coloured, on a textured ground. Classes: 0 is the
+ground, 1 + d the strokes of the digit d. The same options write the same bytes.
+
+    python tools/dataset_converters/digits.py --out data/digits
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+MARKER = 'digits.json'  # the options of a folder; says that it is ours, and whether it is complete
+SPLITS = ('training', 'validation')
+TRAINING_SHARE = 0.7
+DIGIT_SIZE = (0.4, 0.58)  # edge of a digit, as a share of the scene's
+MAX_TURN, MAX_SHEAR, MAX_STRETCH = 15.0, 0.2, 1.2  # degrees, slope, ratio
+MAX_SHIFT = 0.08  # from the middle of a quarter, as a share of the scene's edge
+INK = 0.4  # what counts as stroke, of full ink
+GROUND, MIN_CONTRAST = 130.0, 60.0  # brightest ground; how much brighter a digit is on average
+
+
+def split_digits(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Indices of the digits for each split, disjoint, with equal shares of each class."""
+    training, validation = train_test_split(
+        np.arange(len(labels)), train_size=TRAINING_SHARE, stratify=labels, random_state=seed
+    )
+    return {'training': training, 'validation': validation}
+
+
+def draw_ground(size: int, rng: np.random.Generator) -> np.ndarray:
+    """A smooth texture between two colours, with grain: ``(size, size, 3)``, float32."""
+    cells = int(rng.integers(2, 9))
+    weight = rng.random((cells, cells), dtype=np.float32)
+    weight = cv2.resize(weight, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
+    first, second = rng.uniform(0, GROUND, (2, 3)).astype(np.float32)
+    grain = rng.standard_normal((size, size, 1), dtype=np.float32) * rng.uniform(2, 12)
+    return first + weight * (second - first) + grain.astype(np.float32)
+
+
+def draw_digit(
+    picture: np.ndarray, cell: tuple[int, int], size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Coverage of a digit's strokes: ``(size, size)``, 0 to 1.
+
+    Args:
+        picture: The digit, ``(8, 8)``, 0 to 16.
+        cell: Quarter of the scene that the digit is in, about: column and row, 0 or 1.
+        size: Edge of the scene.
+        rng: Source of place, size, turn, shear and stretch.
+    """
+    edge = size * rng.uniform(*DIGIT_SIZE)
+    turn = np.deg2rad(rng.uniform(-MAX_TURN, MAX_TURN))
+    stretch = MAX_STRETCH ** rng.uniform(-0.5, 0.5)
+    shear = np.array([[1, rng.uniform(-MAX_SHEAR, MAX_SHEAR)], [0, 1]])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = rotation @ shear @ np.diag([stretch, 1 / stretch]) * (edge / 8)
+    centre = size * (0.25 + 0.5 * np.array(cell) + rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2))
+    centre = np.clip(centre, edge / 2, size - edge / 2)
+    # The middle of an 8x8 picture is at 3.5; it goes to the chosen place
+    matrix = np.column_stack([matrix, centre - matrix @ (3.5, 3.5)])
+    ink = cv2.warpAffine(
+        picture.astype(np.float32) / 16, matrix, (size, size), flags=cv2.INTER_CUBIC
+    )
+    # A soft step: strokes as wide as drawn, edges about two pixels wide at any magnification
+    return np.clip((ink - INK) * (edge / 8) / 2 + 0.5, 0, 1)
+
+
+def draw_scene(
+    pictures: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One scene and its annotation: ``(size, size, 3)`` RGB and ``(size, size)``, both uint8.
+
+    A digit that would touch one already placed is moved, and left out after five tries.
+    """
+    image = draw_ground(size, rng)
+    annotation = np.zeros((size, size), np.uint8)
+    margin = np.ones((3, 3), np.uint8)
+    for cell in rng.permutation(4)[: rng.integers(2, 5)]:
+        digit = rng.choice(np.unique(labels))
+        picture = pictures[rng.choice(np.flatnonzero(labels == digit))]
+        for _ in range(5):
+            coverage = draw_digit(picture, divmod(cell, 2), size, rng)
+            strokes = (coverage > 0.5).astype(np.uint8)
+            if annotation[cv2.dilate(strokes, margin, iterations=2) > 0].any():
+                continue
+            ground = image[strokes > 0].mean()
+            colour = rng.uniform(0, 255, 3)
+            while colour.mean() - ground < MIN_CONTRAST:
+                colour = rng.uniform(0, 255, 3)
+            image += coverage[..., None] * (colour.astype(np.float32) - image)
+            annotation[strokes > 0] = 1 + digit
+            break
+    return np.clip(image, 0, 255).astype(np.uint8), annotation
+
+
+def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> bool:
+    """Write the data set unless ``out`` holds it already.
+
+    Args:
+        out: Folder of the data set.
+        scenes: Number of scenes for each split.
+        size: Edge of a scene, in pixels.
+        seed: Decides everything that is drawn, and which digits are kept for validation.
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        ValueError: ``out`` holds something else.
+    """
+    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    options = dict(scenes=scenes, size=size, seed=seed, source=source)
+    marker = out / MARKER
+    if marker.exists() and json.loads(marker.read_text()) == dict(options, complete=True):
+        return False
+    if out.exists() and not marker.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f'{out} holds something else than digit scenes: choose another --out')
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(dict(options, complete=False)))
+    for folder in ('images', 'annotations'):
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+    data = load_digits()
+    split = split_digits(data.target, seed)
+    for position, name in enumerate(SPLITS):
+        pictures, labels = data.images[split[name]], data.target[split[name]]
+        images, annotations = out / 'images' / name, out / 'annotations' / name
+        images.mkdir(parents=True)
+        annotations.mkdir(parents=True)
+        for number in track(range(scenes[name]), description=name):
+            rng = np.random.default_rng((seed, position, number))
+            image, annotation = draw_scene(pictures, labels, size, rng)
+            write(images / f'{number:05d}.jpg', image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95)
+            write(annotations / f'{number:05d}.png', annotation)
+    marker.write_text(json.dumps(dict(options, complete=True)))
+    return True
+
+
+def write(path: Path, image: np.ndarray, *options: int) -> None:
+    """Write a picture; OpenCV alone only returns False on a full disk."""
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f'{path} could not be written: is the disk full?')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The options, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder to write, e.g. data/digits')
+    parser.add_argument('--scenes', type=int, default=6000, help='training scenes (%(default)s)')
+    parser.add_argument('--val-scenes', type=int, default=200, help='validation (%(default)s)')
+    parser.add_argument('--size', type=int, default=128, help='edge in pixels (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='(%(default)s)')
+    args = parser.parse_args(argv)
+    for name, least in (('scenes', 1), ('val_scenes', 1), ('size', 32), ('seed', 0)):
+        if getattr(args, name) < least:
+            option = name.replace('_', '-')
+            parser.error(f'--{option} must be {least} or more, {getattr(args, name)} was given')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the options, write the scenes, say where they are."""
+    args = parse_args(argv)
+    scenes = dict(zip(SPLITS, (args.scenes, args.val_scenes), strict=True))
+    try:
+        written = write_scenes(args.out, scenes, args.size, args.seed)
+    except (ValueError, OSError) as error:
+        sys.exit(f'digits.py: {error}')
+    print(f'Digit scenes {"written to" if written else "are up to date in"} {args.out}')
+
+
+if __name__ == '__main__':
+    main()
