@@ -1,52 +1,10 @@
 """SegFormer-B0 with 150 classes as mmsegmentation ships it: the other side of docs/benchmarks.md.
 
 Model only, for measuring; it has no data and no schedule.
-Run: python tools/benchmark.py configs/benchmark/segformer_mit-b0_ade20k.py CONFIG --shape 512 512
+Run: python tools/benchmark.py configs/benchmark/segformer_mit-b0_ade20k.py CONFIG --shape 512
 """
+
+_base_ = '../_base_/models/segformer_mit-b0.py'
 
 custom_imports = dict(imports=['mmvit_plugins'], allow_failed_imports=False)
 default_scope = 'mmseg'
-crop_size = (512, 512)
-model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        size=crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
-    backbone=dict(
-        type='MixVisionTransformer',
-        in_channels=3,
-        embed_dims=32,
-        num_stages=4,
-        num_layers=[2, 2, 2, 2],
-        num_heads=[1, 2, 5, 8],
-        patch_sizes=[7, 3, 3, 3],
-        sr_ratios=[8, 4, 2, 1],
-        out_indices=(0, 1, 2, 3),
-        mlp_ratio=4,
-        qkv_bias=True,
-        drop_rate=0.0,
-        attn_drop_rate=0.0,
-        drop_path_rate=0.1,
-    ),
-    decode_head=dict(
-        type='SegformerHead',
-        in_channels=[32, 64, 160, 256],
-        in_index=[0, 1, 2, 3],
-        channels=256,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
-        align_corners=False,
-        loss_decode=dict(
-            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True
-        ),
-    ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
-)
