@@ -146,6 +146,20 @@ def test_checkpointing_gives_the_same_gradients(make):
         assert torch.allclose(grad, grads[1][name], atol=1e-6), name
 
 
+def test_checkpointing_saves_memory(make):
+    """Count what autograd keeps between the passes."""
+    kept = []
+    for with_cp in (False, True):
+        model = make(with_cp=with_cp).train()
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t
+        ):
+            model(torch.randn(2, 3, 64, 64))
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0]
+
+
 def test_layer_depths_rise_from_stem_to_head(make):
     model = make()
     _, total = model.get_layer_depth('', 'backbone.')
