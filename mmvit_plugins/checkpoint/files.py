@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..converters import CONVERTERS
 from ..registry import MODELS
-from .loading import CheckpointMismatchError, compare, explain, find_prefixes
+from .loading import CLASSIFIERS, CheckpointMismatchError, explain, find_prefixes
 from .reading import CheckpointFileError, read_checkpoint, tensors, unwrap
 
 
@@ -77,10 +76,10 @@ def convert_file(source: str | Path, target: str | Path, official: bool = False)
 
 
 def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
-    """Name the variant whose tensors a state in our layout holds.
+    """Name the variant whose tensors a state in our layout holds, and no others.
 
     Raises:
-        CheckpointMismatchError: If it fits no variant.
+        CheckpointMismatchError: If it fits no variant, or holds what no variant has.
     """
     for name, layouts in CONVERTERS.items():
         cls = MODELS.get(f'mmvit_plugins.{name}')
@@ -89,21 +88,23 @@ def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
         for prefix in find_prefixes(ours, [layouts[0].our_anchor]):
             state = tensors(ours, prefix)
             with torch.device('meta'):
-                models = {arch: cls(arch) for arch in cls.archs}
-            variant = models[next(iter(models))].which_variant(state)
-            if variant is not None:
-                return f'{name} {variant}'
-            misfits = {arch: _misfits(model, state) for arch, model in models.items()}
-            nearest = min(misfits, key=misfits.get)
-            problem = explain(models[nearest], state, layouts[0])
-            raise CheckpointMismatchError(
-                f'{source}: fits no variant of {name}; against {nearest!r}, {problem}'
-            )
+                variants = cls().compare_variants(state)
+                nearest = min(variants, key=lambda arch: sum(map(len, variants[arch])))
+                model = cls(nearest)
+            missing, unexpected, wrong = variants[nearest]
+            unknown = [key for key in unexpected if not key.startswith(CLASSIFIERS)]
+            if missing or wrong:
+                problem = explain(model, state, layouts[0])
+                raise CheckpointMismatchError(
+                    f'{source}: fits no variant of {name}; against {nearest!r}, {problem}'
+                )
+            if unknown:
+                raise CheckpointMismatchError(
+                    f'{source}: holds {name} {nearest!r} and {len(unknown)} tensors that it does '
+                    f'not have, the first is {unknown[0]}: take them out'
+                )
+            return f'{name} {nearest!r}'
     raise CheckpointMismatchError(f'{source}: holds a head without its backbone')
-
-
-def _misfits(model: nn.Module, state: dict[str, torch.Tensor]) -> int:
-    return sum(map(len, compare(model.state_dict(), state)))
 
 
 def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> str:

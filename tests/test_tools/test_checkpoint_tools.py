@@ -70,6 +70,11 @@ def test_what_cannot_be_converted_is_named(tool, official, tmp_path):
     torch.save(state, tmp_path / 'partial.pth')
     message = tool('convert_checkpoint.py', 'partial.pth', 'out.pth', ok=False)
     assert "fits no variant of AFFormer; against 'base', 1 tensors are missing" in message
+    state['backbone.stem.1.bn.weight'] = torch.ones(32)
+    state['backbone.stem.2.conv.weight'] = torch.ones(1)
+    torch.save(state, tmp_path / 'more.pth')
+    message = tool('convert_checkpoint.py', 'more.pth', 'out.pth', ok=False)
+    assert "holds AFFormer 'base' and 1 tensors that it does not have" in message
     assert not (tmp_path / 'out.pth').exists()
 
 

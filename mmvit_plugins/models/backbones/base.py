@@ -194,13 +194,20 @@ class Backbone(ConvertsOnLoad, BaseModule):
         repeated = value[:, torch.arange(like.shape[1]) % channels]
         return repeated * (channels / like.shape[1])
 
-    def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
-        """Compare a state with every variant's, whatever its input channels."""
+    def compare_variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple]:
+        """Compare a state in our layout with every variant, built for the file's input channels.
+
+        Returns:
+            dict: Variant -> (missing, unexpected, mis-sized keys).
+        """
         channels = state[self.input_layer].shape[1] if self.input_layer in state else 3
-        for arch in self.archs:
-            with torch.device('meta'):
-                variant = type(self)(arch, in_channels=channels)
-            missing, _, wrong = compare(variant.state_dict(), state)
+        with torch.device('meta'):
+            models = {arch: type(self)(arch, in_channels=channels) for arch in self.archs}
+        return {arch: compare(model.state_dict(), state) for arch, model in models.items()}
+
+    def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
+        """Name the variant that a state in our layout belongs to, if it is one."""
+        for arch, (missing, _, wrong) in self.compare_variants(state).items():
             if not missing and not wrong:
                 return repr(arch)
         return None
