@@ -67,7 +67,7 @@ setup(
     extras_require={
         'stack': STACK,
         'det': [*STACK, 'onedl-mmdetection>=3.5.1'],
-        'dev': ['matplotlib', 'psutil', 'pytest', 'ruff', 'scikit-learn', 'setuptools>=77,<82'],
+        'dev': ['matplotlib', 'pytest', 'ruff', 'scikit-learn', 'setuptools>=77,<82'],
     },
     zip_safe=False,
 )

@@ -1,7 +1,7 @@
 """Measuring models: parameters, FLOPs, time and memory, without data or weights."""
 
 from .benchmark import compare
-from .build import build_model, input_shape, load_config
+from .build import build_model, input_shape, load_model_config
 from .flops import count_config, count_flops
 
 __all__ = [
@@ -10,5 +10,5 @@ __all__ = [
     'count_config',
     'count_flops',
     'input_shape',
-    'load_config',
+    'load_model_config',
 ]

@@ -25,7 +25,7 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from .build import build_model, input_shape, load_config, network
+from .build import build_model, input_shape, load_model_config, network
 from .table import markdown_table
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -119,7 +119,7 @@ def _candidates(
     device: torch.device,
     seed: int,
 ) -> Iterator[Candidate]:
-    cfg = load_config(config)
+    cfg = load_model_config(config)
     done = set()
     for variant in variants:
         torch.manual_seed(seed)
@@ -255,7 +255,7 @@ def compare(
         libraries under torch.
 
     Raises:
-        FileNotFoundError: A config is missing.
+        UserError: A config is missing.
         ValueError: An argument is not usable.
     """
     variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
@@ -274,7 +274,7 @@ def compare(
     if torch_device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, but torch sees none; use 'cpu'")
 
-    shape = input_shape(load_config(configs[0]), shape)[0][1:]
+    shape = input_shape(load_model_config(configs[0]), shape)[0][1:]
     with _threads(threads):
         started, machine = datetime.now().astimezone(), _machine(torch_device)
         candidates = [

@@ -9,19 +9,19 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from ..engine.errors import UserError
+from ..engine.runtime import load_config
 
-def load_config(path: str | Path) -> Config:
+
+def load_model_config(path: str | Path) -> Config:
     """Read a config file that describes a model.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The config has no ``model``.
+        UserError: There is no such file, it has no ``model``, or its host is not installed.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no config file {str(path)!r}')
-    cfg = Config.fromfile(path)
+    cfg = load_config(str(path))
     if not isinstance(cfg.get('model'), dict):
-        raise ValueError(
+        raise UserError(
             f'config {str(path)!r} has no dict named "model", so nothing can be measured'
         )
     return cfg

@@ -22,7 +22,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.analysis.jit_handles import conv_flop_count, einsum_flop_jit, get_shape
 from torch import Tensor, nn
 
-from .build import build_model, input_shape, load_config, network
+from .build import build_model, input_shape, load_model_config, network
 from .table import markdown_table
 
 # What the rule leaves out although it computes, then what only moves data or makes constants. Names
@@ -223,7 +223,7 @@ def count_config(
     Returns:
         dict: As :func:`count_flops`, and ``config``, ``shape`` (C, H, W) and ``shape_from``.
     """
-    cfg = load_config(path)
+    cfg = load_model_config(path)
     shape, source = input_shape(cfg, shape)
     counted = count_flops(build_model(cfg, backbone_only), shape)
     return dict(config=str(path), shape=list(shape), shape_from=source, **counted)

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmvit_plugins.analysis import count_config, count_flops
-from mmvit_plugins.analysis.build import input_shape, load_config
+from mmvit_plugins.analysis.build import input_shape, load_model_config
 from mmvit_plugins.analysis.flops import format_flops
+from mmvit_plugins.engine import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -250,13 +251,13 @@ def test_auxiliary_head_is_named_and_left_out(tmp_path):
 )
 def test_shape_that_a_config_is_made_for(tmp_path, text, shape, source):
     (tmp_path / 'config.py').write_text(text)
-    found, origin = input_shape(load_config(tmp_path / 'config.py'))
+    found, origin = input_shape(load_model_config(tmp_path / 'config.py'))
     assert found == (3, *shape)
     assert source in origin
 
 
 def test_unusable_configs_and_shapes(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no config file'):
+    with pytest.raises(UserError, match='does not exist'):
         count_config(tmp_path / 'missing.py')
     (tmp_path / 'empty.py').write_text('x = 1\n')
     with pytest.raises(ValueError, match='no dict named "model"'):

@@ -33,7 +33,7 @@ def test_two_configs_side_by_side(call, miniature, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['missing.py'], "error: there is no config file 'missing.py'"),
+        (['missing.py'], 'error: the config missing.py does not exist'),
         (['model.py', '--variant', 'depoly'], "error: variant 'depoly': 'depoly' is unknown"),
         (['model.py', '--predict', '--shape', 32], 'error: AFFormer is no complete model'),
     ],

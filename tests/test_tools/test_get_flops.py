@@ -27,7 +27,7 @@ def test_text_and_json_agree(call, miniature):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['missing.py'], "error: there is no config file 'missing.py'"),
+        (['missing.py'], 'error: the config missing.py does not exist'),
         (['empty.py'], 'error: config \'empty.py\' has no dict named "model"'),
     ],
 )
