@@ -76,6 +76,7 @@ def train(args: argparse.Namespace) -> None:
     runner = _build_runner(cfg)
     with _explained_data():
         runner.train()
+    _end_processes()
 
 
 def test(args: argparse.Namespace) -> None:
@@ -109,6 +110,7 @@ def test(args: argparse.Namespace) -> None:
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out)
+    _end_processes()
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -165,6 +167,13 @@ def _start_processes(cfg: Config) -> None:
     if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
         wrapper = {**wrapper, 'type': 'CPUDistributedDataParallel'}
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+
+
+def _end_processes() -> None:
+    """Close the process group together; gloo's threads may abort a process that just exits."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _set_dataloaders(cfg: Config, args: argparse.Namespace) -> None:
