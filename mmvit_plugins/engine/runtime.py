@@ -1,7 +1,9 @@
 """From the command line to mmengine's runner: all hosts, CPU or GPU, one process or many."""
 
 import argparse
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -76,6 +78,7 @@ def train(args: argparse.Namespace) -> None:
     runner = _build_runner(cfg)
     with _explained_data():
         runner.train()
+    runner.visualizer.close()
     _end_processes()
 
 
@@ -110,6 +113,7 @@ def test(args: argparse.Namespace) -> None:
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out)
+    runner.visualizer.close()
     _end_processes()
 
 
@@ -170,10 +174,22 @@ def _start_processes(cfg: Config) -> None:
 
 
 def _end_processes() -> None:
-    """Close the process group together; gloo's threads may abort a process that just exits."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    """Close the process group together, and end a process that used gloo, its work being done.
+
+    On a CPU about one exit in ten was aborted ("terminate called without an active exception") while
+    the interpreter was torn down, with the group closed or not, which torchrun takes for a failed
+    run; so that part is left out.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    backend = torch.distributed.get_backend()
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    if backend == 'gloo':
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _set_dataloaders(cfg: Config, args: argparse.Namespace) -> None:
