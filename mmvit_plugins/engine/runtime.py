@@ -176,9 +176,9 @@ def _start_processes(cfg: Config) -> None:
 def _end_processes() -> None:
     """Close the process group together, and end a process that used gloo, its work being done.
 
-    On a CPU about one exit in ten was aborted ("terminate called without an active exception") while
-    the interpreter was torn down, with the group closed or not, which torchrun takes for a failed
-    run; so that part is left out.
+    On a CPU some exits were aborted ("terminate called without an active exception") while the
+    interpreter was torn down, with the group closed or not, which torchrun takes for a failed run;
+    so that part is left out.
     """
     if not torch.distributed.is_initialized():
         return
