@@ -78,8 +78,7 @@ def train(args: argparse.Namespace) -> None:
     runner = _build_runner(cfg)
     with _explained_data():
         runner.train()
-    runner.visualizer.close()
-    _end_processes()
+    _finish(runner)
 
 
 def test(args: argparse.Namespace) -> None:
@@ -113,8 +112,7 @@ def test(args: argparse.Namespace) -> None:
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out)
-    runner.visualizer.close()
-    _end_processes()
+    _finish(runner)
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -173,13 +171,14 @@ def _start_processes(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
 
 
-def _end_processes() -> None:
-    """Close the process group together, and end a process that used gloo, its work being done.
+def _finish(runner: Runner) -> None:
+    """Close what the run opened, and end a process that used gloo, its work being done.
 
     On a CPU some exits were aborted ("terminate called without an active exception") while the
     interpreter was torn down, with the group closed or not, which torchrun takes for a failed run;
     so that part is left out.
     """
+    runner.visualizer.close()
     if not torch.distributed.is_initialized():
         return
     backend = torch.distributed.get_backend()

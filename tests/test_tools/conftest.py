@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +123,8 @@ def run(repo_root, tmp_path, monkeypatch, capfd) -> Callable[..., SimpleNamespac
     """As ``call``, but in this process, which saves the seconds that importing everything takes."""
 
     def run(tool: str, *arguments: object) -> SimpleNamespace:
+        # mmengine names a run by the second, and runs of one process and name share their log files.
+        time.sleep(1 - time.time() % 1)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
         monkeypatch.setattr(sys, 'path', list(sys.path))

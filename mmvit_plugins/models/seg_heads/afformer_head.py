@@ -1,8 +1,8 @@
 """AFFormer's segmentation head: squeeze, then classify.
 
 Paper: arXiv:2301.04648. Official code: github.com/dongbo811/AFFormer, ``CLS`` in ``aff_head.py``
-    (no licence file). Differs: the official head owns a second 1x1 branch (``align``, 66,048
-    parameters) that no forward reaches; it is not built here.
+(no licence file). Differs: the official head owns a second 1x1 branch (``align``, 66,048
+parameters) that no forward reaches; it is not built here.
 """
 
 from mmseg.models.decode_heads import FCNHead
