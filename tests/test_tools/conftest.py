@@ -123,7 +123,7 @@ def run(repo_root, tmp_path, monkeypatch, capfd) -> Callable[..., SimpleNamespac
     """As ``call``, but in this process, which saves the seconds that importing everything takes."""
 
     def run(tool: str, *arguments: object) -> SimpleNamespace:
-        # mmengine names a run by the second, and runs of one process and name share their log files.
+        # mmengine names a run by the second; namesakes in one process share their log files.
         time.sleep(1 - time.time() % 1)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
