@@ -6,10 +6,12 @@
 
 from .afformer import AFFORMER, AFFORMER_HEAD
 from .layout import Layout
+from .sgformer import SGFORMER
 
 CONVERTERS: dict[str, tuple[Layout, ...]] = {
     'AFFormer': (AFFORMER,),
     'AFFormerHead': (AFFORMER_HEAD,),
+    'SGFormer': (SGFORMER,),
 }
 
 __all__ = ['CONVERTERS', 'Layout']

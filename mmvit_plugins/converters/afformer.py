@@ -12,6 +12,7 @@ import re
 import torch
 
 from .layout import Layout, State
+from .naming import renamer
 
 # Official names -> ours, for both directions; ``{s}`` is a stage, ``{l}`` a block or a filter.
 NAMES = {
@@ -50,27 +51,8 @@ REPEAT = re.compile(
     r'^(mhca_stages\.\d+\.mhca_blks\.0)\.MHCA_layers\.\d+\.'
     r'(?:factoratt_crpe\.)?((?:cpe\.proj|crpe\.conv_list\.\d+)\..+)$'
 )
-
-
-def _rules(names: dict[str, str]) -> list[tuple[re.Pattern, str]]:
-    """Turn ``{s}`` and ``{l}`` patterns into regular expressions for one direction."""
-    rules = []
-    for old, new in names.items():
-        pattern = re.escape(old).replace(r'\{s\}', r'(?P<s>\d+)').replace(r'\{l\}', r'(?P<l>\d+)')
-        replacement = new.replace('{s}', r'\g<s>').replace('{l}', r'\g<l>')
-        rules.append((re.compile(rf'^{pattern}\.(?P<leaf>\w+)$'), rf'{replacement}.\g<leaf>'))
-    return rules
-
-
-TO_OURS = _rules(NAMES)
-FROM_OURS = _rules({our: official for official, our in NAMES.items()})
-
-
-def _rename(key: str, rules: list[tuple[re.Pattern, str]]) -> str:
-    for pattern, replacement in rules:
-        if pattern.match(key):
-            return pattern.sub(replacement, key)
-    return key
+ours_name = renamer(NAMES)
+official_name = renamer({our: official for official, our in NAMES.items()})
 
 
 def to_ours(state: State) -> State:
@@ -83,15 +65,14 @@ def to_ours(state: State) -> State:
     for key, value in state.items():
         repeat = REPEAT.match(key)
         name = f'{repeat[1]}.{repeat[2]}' if repeat else key
-        ours_name = _rename(name, TO_OURS)
-        if not torch.equal(ours.setdefault(ours_name, value), value):
+        if not torch.equal(ours.setdefault(ours_name(name), value), value):
             raise ValueError(f'{key} differs from the tensors that the stage shares with it')
     return ours
 
 
 def from_ours(state: State) -> State:
     """Our backbone state -> the official one, repeats included."""
-    official = {_rename(key, FROM_OURS): value for key, value in state.items()}
+    official = {official_name(key): value for key, value in state.items()}
     blocks = re.compile(r'^(mhca_stages\.\d+\.mhca_blks\.0\.MHCA_layers\.\d+)\.norm1\.weight$')
     for block in [match[1] for match in map(blocks.match, official) if match]:
         stage = block.split('.MHCA_layers')[0]

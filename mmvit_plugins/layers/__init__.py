@@ -2,5 +2,15 @@
 
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
+from .mlp import ConvMlp, ResidualDepthwise, depthwise
+from .weights import init_weights
 
-__all__ = ['ConvNormAct', 'DropPath', 'drop_path_rates']
+__all__ = [
+    'ConvMlp',
+    'ConvNormAct',
+    'DropPath',
+    'ResidualDepthwise',
+    'depthwise',
+    'drop_path_rates',
+    'init_weights',
+]

@@ -2,5 +2,6 @@
 
 from .afformer import AFFormer
 from .base import Backbone
+from .sgformer import SGFormer
 
-__all__ = ['AFFormer', 'Backbone']
+__all__ = ['AFFormer', 'Backbone', 'SGFormer']

@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ...layers import ConvNormAct, DropPath, drop_path_rates
+from ...layers import (
+    ConvMlp,
+    ConvNormAct,
+    DropPath,
+    ResidualDepthwise,
+    depthwise,
+    drop_path_rates,
+    init_weights,
+)
 from ...registry import MODELS
 from .base import Backbone
 
@@ -62,31 +70,6 @@ class PixelDescriptor(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add the restored detail."""
         return x + self.expand(self.depthwise(self.reduce(x)))
-
-
-def depthwise(channels: int, window: int) -> nn.Conv2d:
-    """Build a depthwise convolution with bias that keeps the map's size."""
-    return nn.Conv2d(channels, channels, window, padding=window // 2, groups=channels)
-
-
-class ResidualDepthwise(nn.Module):
-    """A map plus its 3x3 depthwise convolution: ``(N, H, W, C) -> (N, H, W, C)``."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = depthwise(channels, 3)
-        self.fused = False
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Look at the neighbours."""
-        out = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return out if self.fused else x + out
-
-    @torch.no_grad()
-    def fuse(self) -> None:
-        """Fold the identity into the centre of the kernel."""
-        self.conv.weight[:, :, 1, 1] += 1
-        self.fused = True
 
 
 class HighPass(nn.Module):
@@ -165,21 +148,6 @@ class AdaptiveFrequencyFilter(nn.Module):
     def fuse(self) -> None:
         """Project to q, k and v apart: three products, but none of their results is copied."""
         self.fused = True
-
-
-class ConvMlp(nn.Module):
-    """Linear, ``GELU(u + depthwise(u))``, linear: ``(N, H, W, C) -> (N, H, W, C)``."""
-
-    def __init__(self, channels: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.depthwise = ResidualDepthwise(hidden)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix channels, with a look at the neighbours."""
-        return self.fc2(self.act(self.depthwise(self.fc1(x))))
 
 
 class AFFormerBlock(nn.Module):
@@ -333,7 +301,7 @@ class AFFormer(Backbone):
             )
             for i in range(4)
         )
-        self._reset_parameters()
+        init_weights(self)
         self._freeze()
 
     @staticmethod
@@ -367,17 +335,6 @@ class AFFormer(Backbone):
                 f'AFFormer: depths={tuple(depths)} and mlp_ratio={mlp_ratio} must be positive'
             )
 
-    def _reset_parameters(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Conv2d):
-                fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the chosen stages' maps, in channels-last memory."""
         self.check_input(x)
@@ -403,17 +360,3 @@ class AFFormer(Backbone):
         if parts[2] == 'blocks':
             return first + int(parts[3])
         return last if parts[2] in ('descriptor', 'aggregate') else first
-
-    def switch_to_deploy(self) -> None:
-        """Fold norms, identities and parallel filters into convolutions, in place, for inference.
-
-        The outputs stay equal to about 1e-6 relative; state dicts of the trained form no longer
-        load.
-        """
-        if self.deployed:
-            return
-        self.eval()
-        for module in list(self.modules()):
-            if hasattr(module, 'fuse'):
-                module.fuse()
-        self.deployed = True

@@ -211,3 +211,17 @@ class Backbone(ConvertsOnLoad, BaseModule):
             if not missing and not wrong:
                 return repr(arch)
         return None
+
+    def switch_to_deploy(self) -> None:
+        """Fold norms, identities and parallel layers into one another, in place, for inference.
+
+        The outputs stay equal to about 1e-6 relative; state dicts of the trained form no longer
+        load.
+        """
+        if self.deployed:
+            return
+        self.eval()
+        for module in list(self.modules()):
+            if hasattr(module, 'fuse'):
+                module.fuse()
+        self.deployed = True

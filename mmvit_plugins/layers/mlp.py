@@ -1,0 +1,44 @@
+"""Layers with a look at the neighbours: depthwise convolutions on maps, and the MLP around one."""
+
+import torch
+from torch import nn
+
+
+def depthwise(channels: int, window: int) -> nn.Conv2d:
+    """Build a depthwise convolution with bias that keeps the map's size."""
+    return nn.Conv2d(channels, channels, window, padding=window // 2, groups=channels)
+
+
+class ResidualDepthwise(nn.Module):
+    """A map plus its 3x3 depthwise convolution: ``(N, H, W, C) -> (N, H, W, C)``."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = depthwise(channels, 3)
+        self.fused = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Look at the neighbours."""
+        out = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out if self.fused else x + out
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Fold the identity into the centre of the kernel."""
+        self.conv.weight[:, :, 1, 1] += 1
+        self.fused = True
+
+
+class ConvMlp(nn.Module):
+    """Linear, ``GELU(u + depthwise(u))``, linear: ``(N, H, W, C) -> (N, H, W, C)``."""
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.depthwise = ResidualDepthwise(hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix channels, with a look at the neighbours."""
+        return self.fc2(self.act(self.depthwise(self.fc1(x))))
