@@ -1,4 +1,4 @@
-"""Pictures of segmentations: classes painted over the image, side by side, above a legend."""
+"""Pictures of what a network finds or looks at: painted over its image, with a legend."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -7,13 +7,24 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import maximum_filter, minimum_filter
 
 MIN_SIDE = (
     256  # smaller pictures are enlarged, pixel by pixel, so that titles and legend can be read
 )
+MIN_SIDE_OF_TOKENS = 448  # the same for pictures in which tokens of 4 pixels are to be told apart
 FONT_SIZE = 16
 MARGIN = 8
 INK, PAPER = (20, 20, 20), (255, 255, 255)
+SHADES = matplotlib.colormaps['viridis'](np.arange(256), bytes=True)[:, :3]
+# of the regions; told apart by colour-blind eyes as well (Okabe and Ito)
+REGIONS = {'minor': (86, 180, 233), 'middle': (240, 228, 66), 'salient': (213, 94, 0)}
+AVERAGE = 2 / 49  # importance: 1 / 49 of a coarse key's, and 1 / 49 within a window of 7 x 7 tokens
+IMPORTANCE_NOTES = (
+    'Above: importance, the mean attention that a token receives.',
+    'The colours end at the 1st and 99th percentile; marked is the average, 2/49 = 0.041.',
+    'Below: regions and numbers of tokens; minor ones are merged hardest, salient ones least.',
+)
 
 
 def paint(
@@ -54,9 +65,8 @@ def draw_segmentation(
     """
     panels = {'input': image}
     panels |= {title: paint(image, labels, palette, opacity) for title, labels in maps.items()}
-    height, width = image.shape[:2]
-    scale = ceil(MIN_SIDE / min(height, width))
-    height, width = height * scale, width * scale
+    scale = _scale(image)
+    height, width = image.shape[0] * scale, image.shape[1] * scale
     font, line = _font()
 
     # a panel may be narrower than its title, and a label map as wide as the legend needs
@@ -70,29 +80,144 @@ def draw_segmentation(
     for index, (title, pixels) in enumerate(panels.items()):
         left = MARGIN + index * (width + MARGIN)
         draw.text((left, MARGIN), title, INK, font)
-        sheet.paste(Image.fromarray(pixels).resize((width, height), Image.NEAREST), (left, top))
-    for number, row in enumerate(rows):
-        y = top + height + MARGIN + number * (line + MARGIN)
-        for x, name, colour in row:
-            box = (MARGIN + x, y, MARGIN + x + line, y + line)
-            draw.rectangle(box, colour, outline=INK)
-            draw.text((MARGIN + x + line + MARGIN, y), name, INK, font)
+        sheet.paste(Image.fromarray(_enlarge(pixels, scale)), (left, top))
+    _draw_legend(draw, rows, MARGIN, top + height + MARGIN)
     return sheet
+
+
+def draw_importance(
+    image: np.ndarray,
+    stages: Mapping[str, tuple[np.ndarray, np.ndarray, int]],
+    opacity: float = 0.6,
+) -> Image.Image:
+    """Draw for each stage, side by side, how important SG-Former takes each part of an image.
+
+    Above, the importance is painted over the image in grey, with a colour scale that ends at the
+    1st and the 99th percentile. Below, the regions are outlined and tinted, with their numbers of
+    tokens.
+
+    Args:
+        image: RGB ``(H, W, 3)``, uint8.
+        stages: Title to importance ``(h, w)``, regions ``(h, w)`` (0, 1 and, with three regions, 2
+            for the most important) and stride: the token at ``(i, j)`` is drawn over the ``stride x
+            stride`` pixels that begin at ``(i, j) * stride``. What lies beyond the image is cut
+            off, but its tokens are counted.
+        opacity: Of the importance, 0 to 1; regions are tinted with a third of it.
+    """
+    font, line = _font()
+    columns = [_draw_stage(image, title, *maps, opacity) for title, maps in stages.items()]
+    text_width = ceil(max(map(font.getlength, IMPORTANCE_NOTES)))
+    width = max(sum(column.width for column in columns), text_width + 2 * MARGIN)
+    top = max(column.height for column in columns)
+    sheet = Image.new('RGB', (width, top + len(IMPORTANCE_NOTES) * line + MARGIN), PAPER)
+    left = 0
+    for column in columns:
+        sheet.paste(column, (left, 0))
+        left += column.width
+    _draw_lines(sheet, IMPORTANCE_NOTES, top)
+    return sheet
+
+
+def _draw_stage(
+    image: np.ndarray,
+    title: str,
+    importance: np.ndarray,
+    regions: np.ndarray,
+    stride: int,
+    opacity: float,
+) -> Image.Image:
+    """Draw one column of :func:`draw_importance`."""
+    scale = _scale(image, MIN_SIDE_OF_TOKENS)
+    image = _enlarge(image, scale)
+    height, width = image.shape[:2]
+    font, line = _font()
+    names = [name for name in REGIONS if name != 'middle' or regions.max() == 2]
+    counts = np.bincount(regions.ravel(), minlength=len(names))
+    palette = [REGIONS[name] for name in names]
+    texts = [f'{name} {count}' for name, count in zip(names, counts, strict=True)]
+    rows = _wrap(list(zip(texts, palette, strict=True)), width, font, line)
+    importance, regions = (
+        _enlarge(tokens, stride * scale)[:height, :width] for tokens in (importance, regions)
+    )
+    low, high = np.percentile(importance, (1, 99))
+    shades = np.interp(importance, (low, high), (0, 255)).round().astype(int)
+    grey = image.mean(2, keepdims=True).repeat(3, 2)
+    edge = 2 * min(max(stride * scale // 8, 1), 3) + 1  # wide enough to be seen around a token
+    edges = maximum_filter(regions, edge) != minimum_filter(regions, edge)
+    tinted = paint(grey, regions, palette, opacity / 3)
+    outlined = paint(tinted, np.where(edges, regions, 255), palette, 1)
+
+    step = line + MARGIN
+    total = max(width, ceil(font.getlength(title))) + 2 * MARGIN
+    column = Image.new('RGB', (total, (3 + len(rows)) * step + 2 * height + MARGIN), PAPER)
+    draw = ImageDraw.Draw(column)
+    draw.text((MARGIN, MARGIN), title, INK, font)
+    column.paste(Image.fromarray(paint(grey, shades, SHADES, opacity)), (MARGIN, step + MARGIN))
+    top = step + height + 2 * MARGIN
+    _draw_scale(draw, (MARGIN, top, MARGIN + width, top + line), low, high)
+    column.paste(Image.fromarray(outlined), (MARGIN, top + step))
+    _draw_legend(draw, rows, MARGIN, top + step + height + MARGIN)
+    return column
+
+
+def _draw_scale(draw: ImageDraw.ImageDraw, box: tuple, low: float, high: float) -> None:
+    """Draw the colours of importance between two values, and a mark at the average."""
+    font, _ = _font()
+    left, top, right, bottom = box
+    ends = [f'{value:.3g}' for value in (low, high)]
+    draw.text((left, top), ends[0], INK, font)
+    draw.text((right, top), ends[1], INK, font, anchor='ra')
+    left, right = (
+        left + ceil(font.getlength(ends[0])) + MARGIN,
+        right - ceil(font.getlength(ends[1])) - MARGIN,
+    )
+    for x in range(left, right):
+        shade = SHADES[(x - left) * 255 // max(right - left - 1, 1)]
+        draw.line((x, top, x, bottom), tuple(map(int, shade)))
+    if low < AVERAGE < high:
+        x = left + round((AVERAGE - low) / (high - low) * (right - left))
+        draw.line((x, top, x, bottom), PAPER, 3)
 
 
 def draw_classification(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     """Draw an image RGB ``(H, W, 3)`` with lines of text below it."""
+    image = _enlarge(image, _scale(image))
     height, width = image.shape[:2]
-    scale = ceil(MIN_SIDE / min(height, width))
     font, line = _font()
     text_width = ceil(max(font.getlength(text) for text in lines))
-    size = (max(width * scale, text_width + 2 * MARGIN), height * scale)
-    sheet = Image.new('RGB', (size[0], size[1] + len(lines) * line + 2 * MARGIN), PAPER)
-    sheet.paste(Image.fromarray(image).resize((width * scale, height * scale), Image.NEAREST))
-    ImageDraw.Draw(sheet).multiline_text(
-        (MARGIN, size[1] + MARGIN), '\n'.join(lines), INK, font, spacing=line - FONT_SIZE
-    )
+    width = max(width, text_width + 2 * MARGIN)
+    sheet = Image.new('RGB', (width, height + len(lines) * line + 2 * MARGIN), PAPER)
+    sheet.paste(Image.fromarray(image))
+    _draw_lines(sheet, lines, height + MARGIN)
     return sheet
+
+
+def _scale(image: np.ndarray, min_side: int = MIN_SIDE) -> int:
+    """Choose how many times a picture is enlarged."""
+    return ceil(min_side / min(image.shape[:2]))
+
+
+def _enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Repeat each pixel: ``(H, W, ...) -> (scale * H, scale * W, ...)``."""
+    return pixels.repeat(scale, 0).repeat(scale, 1)
+
+
+def _draw_lines(sheet: Image.Image, lines: Sequence[str], top: int) -> None:
+    font, line = _font()
+    ImageDraw.Draw(sheet).multiline_text(
+        (MARGIN, top), '\n'.join(lines), INK, font, spacing=line - FONT_SIZE
+    )
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[Sequence], left: int, top: int) -> None:
+    """Draw what :func:`_wrap` placed."""
+    font, line = _font()
+    for number, row in enumerate(rows):
+        y = top + number * (line + MARGIN)
+        for x, name, colour in row:
+            box = (left + x, y, left + x + line, y + line)
+            draw.rectangle(box, colour, outline=INK)
+            draw.text((left + x + line + MARGIN, y), name, INK, font)
 
 
 def _font() -> tuple[ImageFont.FreeTypeFont, int]:

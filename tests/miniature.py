@@ -9,9 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
 
-IMAGENET_CLASSES = 1000
+IMAGENET_CLASSES, GROCERY_CLASSES = 1000, 22
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ def make(
     """Write a miniature data set and return its root.
 
     Args:
-        name: A key of ``LAYOUTS``, or ``'in1k'``.
+        name: A key of ``LAYOUTS``, or ``'in1k'`` or ``'grocery22'``.
         root: Folder that gets the splits; created where needed.
-        pictures: Pictures of each split (of each class, for ``'in1k'``).
+        pictures: Pictures of each split (of each class, to be classified).
         size: Height and width of the pictures.
         seed: Seed of the scenes.
     """
     root, rng = Path(root), np.random.default_rng(seed)
-    if name == 'in1k':
-        _make_imagenet(root, pictures, size, rng)
+    if name not in LAYOUTS:
+        {'in1k': _make_imagenet, 'grocery22': _make_grocery}[name](root, pictures, size, rng)
         return root
     layout = LAYOUTS[name]
     colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)
@@ -90,7 +91,8 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
     """Cut a config of this repository down to a miniature, in place.
 
     Keeps every class and every step of the pipelines; changes the data's place, sizes, batch size,
-    workers and length. Test-time augmentation keeps its first two scales.
+    workers and length, what a checkpoint holds, and mixed precision where there is no GPU for it,
+    as ``tools/train.py`` does. Test-time augmentation keeps its first two scales.
 
     Args:
         cfg: A segmentation or classification config.
@@ -103,10 +105,13 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         loader.dataset.data_root = str(root)
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_dataloader.batch_size = 2
-    if cfg.default_scope == 'mmpretrain':  # 1,000 classes of a picture each; few of them will do
+    cfg.default_hooks.checkpoint.save_optimizer = False  # hundreds of megabytes that none reads
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+    if cfg.default_scope == 'mmpretrain':  # many classes of a picture each; few of them will do
         loaders[0].dataset.indices = 2 * iterations
         loaders[1].dataset.indices = loaders[2].dataset.indices = 2
-        cfg.train_cfg.max_epochs = 1
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
     else:
         cfg.model.data_preprocessor.size = (crop, crop)
         cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
@@ -154,6 +159,18 @@ def _make_imagenet(root: Path, pictures: int, size: tuple[int, int], rng) -> Non
             folder.mkdir(parents=True)
             for i, code in enumerate(codes):
                 (folder / f'{folder.name}_{i}.JPEG').write_bytes(code)
+
+
+def _make_grocery(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    (root / 'meta').mkdir(parents=True)
+    for split in ('train', 'val', 'test'):
+        lines = []
+        for label in range(GROCERY_CLASSES):
+            for i in range(pictures):
+                lines.append(f'class{label:02d}/{i}.jpg {label}\n')
+                image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+                _write(root / split / lines[-1].partition(' ')[0], image)
+        (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
 
 
 def _write(path: Path, image: np.ndarray) -> None:

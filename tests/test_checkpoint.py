@@ -1,13 +1,16 @@
 """Loading: official files and ours, any wrapping and prefix, and what must fail loudly."""
 
+import argparse
 import copy
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import ExponentialMovingAverage
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpretrain.registry import MODELS as PRETRAIN
 from mmseg.registry import MODELS as SEG
@@ -21,6 +24,7 @@ from mmvit_plugins.checkpoint import (
     convert_state,
     read_checkpoint,
 )
+from mmvit_plugins.checkpoint.reading import unwrap
 from mmvit_plugins.models import AFFormer
 
 register_all_modules()
@@ -91,11 +95,28 @@ def same(backbone, official_backbone):
     return all(torch.equal(state[our], official_backbone[key]) for our, key in pairs.items())
 
 
+def shifted(state):
+    """The weights that are not to be taken."""
+    return {key: value + 1 for key, value in state.items()}
+
+
 WRAPPINGS = {
     'bare': lambda s: s,
     'state_dict': lambda s: {'state_dict': s, 'epoch': 3},
     'model': lambda s: {'model': s, 'optimizer': {'state': {}}},
     'model_ema': lambda s: {'epoch': 1, 'model_ema': s},
+    'model_ema beside model': lambda s: {'model': shifted(s), 'model_ema': s},
+    'no model_ema beside model': lambda s: {'model': s, 'model_ema': None},
+    'state_dict_ema beside state_dict': lambda s: {
+        'args': argparse.Namespace(lr=1e-3),
+        'state_dict': shifted(s),
+        'state_dict_ema': {f'module.{k}': v for k, v in s.items()},
+    },
+    "mmengine's average": lambda s: {
+        'meta': {},
+        'state_dict': s,
+        'ema_state_dict': {f'module.{k}': v for k, v in shifted(s).items()},
+    },
     'module.': lambda s: {f'module.{k}': v for k, v in s.items()},
     'backbone.': lambda s: {f'backbone.{k}': v for k, v in s.items()},
     'model of module.backbone.': lambda s: {
@@ -265,6 +286,49 @@ def test_deployed_models_take_no_weights(official_backbone):
     model.switch_to_deploy()
     with pytest.raises(CheckpointMismatchError, match='load first, then switch_to_deploy'):
         model.load_state_dict(official_backbone)
+
+
+def test_averaged_weights_of_mmengine_are_its_state_dict():
+    """The hook swaps the two while it saves; what is read follows what it writes."""
+    model, hook = nn.Linear(2, 2), EMAHook()
+    hook.before_run(SimpleNamespace(model=model))
+    with torch.no_grad():
+        hook.ema_model.module.weight.fill_(3)
+    checkpoint = {'state_dict': model.state_dict()}
+    hook.before_save_checkpoint(None, checkpoint)
+    assert (unwrap(checkpoint)['weight'] == 3).all()
+
+
+def test_which_weights_were_taken_is_said(official_backbone, tmp_path, log, caplog):
+    caplog.set_level(logging.INFO)
+    line = 'checkpoint: model_ema taken, of model_ema, model'
+    for name in ('model_ema beside model', "mmengine's average", 'model'):
+        file = tmp_path / 'weights.pth'
+        torch.save(WRAPPINGS[name](official_backbone), file)
+        caplog.clear()
+        load_checkpoint(AFFormer(), str(file), map_location='cpu', logger='current')
+        said = [r.getMessage() for r in caplog.records if 'taken, of' in r.getMessage()]
+        assert said == ([line] if name == 'model_ema beside model' else [])
+
+
+def test_arguments_in_a_file_do_not_make_reading_it_unsafe(official_backbone, tmp_path):
+    file = tmp_path / 'weights.pth'
+    torch.save(WRAPPINGS['state_dict_ema beside state_dict'](official_backbone), file)
+    assert torch.load(file, weights_only=True)['args'].lr == 1e-3
+    read = read_checkpoint(file)
+    assert read.keys() == {'args', 'state_dict'} and read['args'].lr == 1e-3
+
+
+def test_files_of_other_models_are_read_as_they_are(tmp_path):
+    state = {'conv1.weight': torch.zeros(2)}
+    for content in (
+        {'state_dict': shifted(state), 'state_dict_ema': state},
+        {'model_ema': state, 'model': shifted(state)},
+        state,
+    ):
+        torch.save(content, tmp_path / 'weights.pth')
+        read = CheckpointLoader.load_checkpoint(str(tmp_path / 'weights.pth'))
+        assert str(read) == str(content)
 
 
 @pytest.mark.parametrize(

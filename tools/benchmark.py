@@ -2,6 +2,9 @@
 
 python tools/benchmark.py configs/benchmark/segformer_mit-b0_ade20k.py \
     configs/afformer/afformer_tiny_ade20k.py --variant eager --variant deploy --threads 2 --predict
+
+python tools/benchmark.py configs/sgformer/sgformer_small_in1k.py --backbone-only --train \
+    --shape 224 --shape 512 --shape 512 1024 --plot growth.png
 """
 
 import argparse
@@ -15,6 +18,7 @@ os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's chatter, read w
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
 
 from mmvit_plugins.analysis.benchmark import DTYPES, Variant, compare, format_benchmark
+from mmvit_plugins.analysis.growth import plot_growth
 from mmvit_plugins.engine.errors import run_tool
 
 
@@ -25,7 +29,14 @@ def main() -> None:
     )
     add = parser.add_argument
     add('configs', nargs='+', metavar='CONFIG', help='the first one is what the others relate to')
-    add('--shape', type=int, nargs='+', metavar='PIXELS', help='height and width, or one number')
+    add(
+        '--shape',
+        type=int,
+        nargs='+',
+        action='append',
+        metavar='PIXELS',
+        help='height and width, or one number for both; once for each size',
+    )
     add('--batch-size', type=int, default=1)
     add('--threads', type=int, help='CPU threads within operators; default: what torch chooses')
     add('--device', default='cpu', help='cpu, cuda or cuda:N')
@@ -41,13 +52,23 @@ def main() -> None:
         'float16, joined by "+"; added to the four options above',
     )
     add('--predict', action='store_true', help='time the path to the prediction as well')
+    add('--train', action='store_true', help='time forward and backward in training mode as well')
+    add('--flops', action='store_true', help='count the FLOPs as well')
     add('--backbone-only', action='store_true', help='leave out neck and head')
     add('--repeats', type=int, default=20, help='rounds (default %(default)s)')
     add('--warmup', type=int, default=3, help='untimed runs of each (default %(default)s)')
     add('--inner', type=int, default=1, help='runs per measurement (default %(default)s)')
     add('--seed', type=int, default=0)
     add('--json', type=Path, metavar='FILE', help='write everything that was measured')
+    add(
+        '--plot',
+        type=Path,
+        metavar='FILE',
+        help='draw FLOPs, time and memory against the pixels; needs --shape twice or more',
+    )
     args = parser.parse_args()
+    if args.plot and len(args.shape or []) < 2:
+        parser.error('--plot shows how a model grows: give --shape twice or more')
 
     base = Variant(
         deploy=args.deploy,
@@ -55,15 +76,16 @@ def main() -> None:
         compile=args.compile,
         dtype=args.dtype,
     )
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
+    for file in filter(None, (args.json, args.plot)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     result = compare(
         args.configs,
-        shape=args.shape,
+        shapes=args.shape or (),
         batch_size=args.batch_size,
         variants=[Variant.parse(words, base) for words in args.variant or ['eager']],
-        modes=('tensor', 'predict') if args.predict else ('tensor',),
+        modes=['tensor', *['predict'] * args.predict, *['train'] * args.train],
         backbone_only=args.backbone_only,
+        flops=args.flops or bool(args.plot),
         device=args.device,
         threads=args.threads,
         repeats=args.repeats,
@@ -76,6 +98,8 @@ def main() -> None:
     print(format_benchmark(result))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + '\n')
+    if args.plot:
+        plot_growth(result, args.plot)
 
 
 if __name__ == '__main__':

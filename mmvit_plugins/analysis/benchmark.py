@@ -2,8 +2,8 @@
 
 All candidates live in one process and take turns: every round runs each of them once, in an order
 that is drawn anew, so that a busy machine, its temperature or its clock hit all alike. Compared are
-the rounds: the ratio of a candidate to the first one is taken within each round, and the median of
-these ratios is reported.
+the rounds: the ratio of a candidate to the first one of its mode and size is taken within each
+round, and the median of these ratios is reported.
 """
 
 import json
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,12 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from .build import build_model, input_shape, load_model_config, network
+from .flops import count_flops
 from .table import markdown_table
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 SWITCHES = ('deploy', 'channels_last', 'compile')
-MODES = ('tensor', 'predict')
+MODES = ('tensor', 'predict', 'train')
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ class Candidate:
     config: str
     variant: str
     mode: str
+    shape: tuple[int, int]
     weights: int  # bytes of parameters and buffers
     parameters: int
+    flops: int | None  # of one image's forward pass
     run: Callable[[], object]
 
 
@@ -95,54 +99,80 @@ def _deploy(module: nn.Module) -> bool:
     return any([_deploy(child) for child in module.children()])
 
 
-def _runner(call: Callable, x: Tensor, variant: Variant) -> Callable[[], object]:
-    """Bind a network to its input; loops of the hosts run without gradients, and so does this."""
+def _runner(model: nn.Module, mode: str, x: Tensor, variant: Variant) -> Callable[[], object]:
+    """Bind a network to its input: forward without gradients, as the hosts' loops, or both passes.
+
+    Mode ``'train'`` ends in the mean absolute value of the outputs, whose gradient is not lost in a
+    last layer norm as that of a mean or of a mean square is, and it leaves no gradients behind.
+    """
+    call = network(model, 'predict' if mode == 'predict' else 'tensor')
     if variant.compile:
         call = torch.compile(call, dynamic=False)
     autocast = variant.dtype != 'float32'
     dtype = getattr(torch, variant.dtype) if autocast else None
 
-    def run() -> object:
-        with torch.no_grad(), torch.autocast(x.device.type, dtype=dtype, enabled=autocast):
+    def forward() -> object:
+        with torch.autocast(x.device.type, dtype=dtype, enabled=autocast):
             return call(x)
 
-    return run
+    def train() -> None:
+        outputs = forward()
+        outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+        sum(output.abs().mean() for output in outputs).backward()
+        model.zero_grad()
+
+    return train if mode == 'train' else torch.no_grad()(forward)
 
 
 def _candidates(
     config: str,
-    shape: Sequence[int],
+    shapes: Sequence[Sequence[int]],
     batch_size: int,
     variants: Sequence[Variant],
     modes: Sequence[str],
     backbone_only: bool,
+    flops: bool,
     device: torch.device,
     seed: int,
 ) -> Iterator[Candidate]:
     cfg = load_model_config(config)
     done = set()
-    for variant in variants:
+    # one model for training and one for the rest, so that nothing is switched between runs
+    for variant, training in product(variants, sorted({mode == 'train' for mode in modes})):
         torch.manual_seed(seed)
         model = build_model(cfg, backbone_only).to(device)
         if variant.deploy and not _deploy(model):
             variant = replace(variant, deploy=False)  # it has one form only
-        if variant in done:
+        if (variant, training) in done:
             continue
-        done.add(variant)
+        done.add((variant, training))
         layout = torch.channels_last if variant.channels_last else torch.contiguous_format
         model = model.to(memory_format=layout)
-        x = torch.randn(batch_size, *input_shape(cfg, shape)[0])
-        x = x.to(device, memory_format=layout)
         tensors = [*model.parameters(), *model.buffers()]
-        for mode in modes:
-            yield Candidate(
-                config=config,
-                variant=str(variant),
-                mode=mode,
-                weights=sum(t.numel() * t.element_size() for t in tensors),
-                parameters=sum(p.numel() for p in model.parameters()),
-                run=_runner(network(model, mode), x, variant),
-            )
+        chws = [input_shape(cfg, shape)[0] for shape in shapes]
+        counts = [count_flops(model, chw) if flops else None for chw in chws]
+        model.train(training)
+        for chw, counted in zip(chws, counts, strict=True):
+            x = torch.randn(batch_size, *chw).to(device, memory_format=layout)
+            for mode in modes:
+                if (mode == 'train') != training:
+                    continue
+                yield Candidate(
+                    config=config,
+                    variant=str(variant),
+                    mode=mode,
+                    shape=chw[1:],
+                    weights=sum(t.numel() * t.element_size() for t in tensors),
+                    parameters=sum(p.numel() for p in model.parameters()),
+                    flops=counted and _without_resize(counted, mode),
+                    run=_runner(model, mode, x, variant),
+                )
+
+
+def _without_resize(counted: dict, mode: str) -> int:
+    """Take the FLOPs of what a mode runs: the logits are resized in mode ``'predict'`` only."""
+    parts = counted['parts']
+    return sum(part['flops'] for part in parts if mode == 'predict' or part['name'] != 'resize')
 
 
 def _seconds(run: Callable[[], object], inner: int, device: torch.device) -> float:
@@ -216,11 +246,12 @@ def _machine(device: torch.device) -> dict:
 
 def compare(
     configs: Sequence[str],
-    shape: Sequence[int] | None = None,
+    shapes: Sequence[Sequence[int] | int] = (),
     batch_size: int = 1,
     variants: Sequence[Variant | str] = ('eager',),
     modes: Sequence[str] = ('tensor',),
     backbone_only: bool = False,
+    flops: bool = False,
     device: str = 'cpu',
     threads: int | None = None,
     repeats: int = 20,
@@ -229,15 +260,18 @@ def compare(
     seed: int = 0,
     progress: bool = False,
 ) -> dict:
-    """Time every config in every variant and mode, in turns.
+    """Time every config in every variant and mode and at every size, in turns.
 
     Args:
         configs: Files of segmentors, classifiers or backbones; others are compared to the first.
-        shape: Height and width of the input; by default what the first config is made for.
+        shapes: Height and width, or one number for both, of each input; by default what the first
+            config is made for.
         batch_size: Images in a batch.
         variants: How to run each config; a config without a deploy form is not repeated for it.
-        modes: ``'tensor'`` and/or ``'predict'``, see :func:`network`.
+        modes: ``'tensor'`` and/or ``'predict'``, see :func:`network`, and ``'train'``, the first
+            one forward and backward, in training mode and without the optimizer.
         backbone_only: Time the backbones alone.
+        flops: Count the FLOPs as well.
         device: ``'cpu'`` or ``'cuda'`` with or without a number.
         threads: CPU threads within operators; by default what torch chooses.
         repeats: Rounds.
@@ -248,11 +282,13 @@ def compare(
 
     Returns:
         dict: Settings, ``machine``, ``order`` (indices into ``results``, per round), ``results``.
-        Each result has ``config``, ``variant``, ``mode``, ``parameters``, ``seconds`` per batch and
-        round, ``latency_ms`` and ``ratio`` to the first candidate of the same mode (median and
-        quartiles), ``images_per_second`` at the median, and ``peak_memory_bytes``: weights plus the
-        peak of what torch allocates in a separate run, on the CPU without the scratch memory of the
-        libraries under torch.
+        Each result has ``config``, ``variant``, ``mode``, ``shape``, ``parameters``, ``flops`` of
+        one image's forward pass (or None), ``seconds`` per batch and round, ``latency_ms`` and
+        ``ratio`` to the first candidate of the same mode and shape (median and quartiles),
+        ``images_per_second`` at the median, and ``peak_memory_bytes``: weights plus the peak of
+        what torch allocates in a separate run (in mode ``'train'`` also what the backward pass
+        needs, and the gradients), on the CPU without the scratch memory of the libraries under
+        torch.
 
     Raises:
         UserError: A config is missing.
@@ -268,20 +304,31 @@ def compare(
         raise ValueError('there is nothing to measure; name at least one config')
     if unknown := set(modes) - set(MODES):
         raise ValueError(f'modes={sorted(unknown)} is unknown; choose from {MODES}')
+    if 'train' in modes and any(variant.deploy for variant in variants):
+        raise ValueError("a deploy form cannot be trained; leave out 'deploy' or mode='train'")
     if device.partition(':')[0] not in ('cpu', 'cuda'):
         raise ValueError(f"device={device!r} is not supported; choose 'cpu' or 'cuda'")
     torch_device = torch.device(device)
     if torch_device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, but torch sees none; use 'cpu'")
 
-    shape = input_shape(load_model_config(configs[0]), shape)[0][1:]
+    first_config = load_model_config(configs[0])
+    shapes = dict.fromkeys(input_shape(first_config, shape)[0][1:] for shape in shapes or [None])
     with _threads(threads):
         started, machine = datetime.now().astimezone(), _machine(torch_device)
         candidates = [
             candidate
             for config in dict.fromkeys(map(str, configs))
             for candidate in _candidates(
-                config, shape, batch_size, variants, modes, backbone_only, torch_device, seed
+                config,
+                list(shapes),
+                batch_size,
+                variants,
+                modes,
+                backbone_only,
+                flops,
+                torch_device,
+                seed,
             )
         ]
         for candidate in candidates:
@@ -297,16 +344,18 @@ def compare(
         peaks = [_peak_bytes(candidate.run, torch_device) for candidate in candidates]
         used_threads = torch.get_num_threads()
 
-    first = {mode: [c.mode for c in candidates].index(mode) for mode in modes}
+    peers = [(c.mode, c.shape) for c in candidates]
     results = [
         dict(
             config=c.config,
             variant=c.variant,
             mode=c.mode,
+            shape=list(c.shape),
             parameters=c.parameters,
+            flops=c.flops,
             latency_ms=_quartiles(taken, 1e3),
             images_per_second=batch_size / float(np.median(taken)),
-            ratio=_quartiles(np.divide(taken, seconds[first[c.mode]])),
+            ratio=_quartiles(np.divide(taken, seconds[peers.index((c.mode, c.shape))])),
             peak_memory_bytes=c.weights + peak,
             seconds=taken,
         )
@@ -317,7 +366,7 @@ def compare(
         machine=machine,
         device=device,
         threads=used_threads,
-        shape=list(shape),
+        shapes=[list(shape) for shape in shapes],
         batch_size=batch_size,
         backbone_only=backbone_only,
         repeats=repeats,
@@ -330,19 +379,21 @@ def compare(
 
 
 def format_benchmark(result: dict) -> str:
-    """Write what :func:`benchmark` returns as text with a Markdown table."""
+    """Write what :func:`compare` returns as text with a Markdown table."""
     machine = result['machine']
-    height, width = result['shape']
 
     def spread(values: dict, digits: int) -> str:
         return '{median:.{n}f} ({q1:.{n}f}-{q3:.{n}f})'.format(n=digits, **values)
 
+    counted = all(r['flops'] is not None for r in result['results'])
     rows = [
         (
             Path(r['config']).stem,
             r['variant'],
             r['mode'],
+            '{}x{}'.format(*r['shape']),
             f'{r["parameters"] / 1e6:.2f}',
+            *([f'{r["flops"] / 1e9:.2f}'] if counted else []),
             spread(r['latency_ms'], 1),
             f'{r["images_per_second"]:.1f}',
             f'{r["peak_memory_bytes"] / 2**20:.0f}',
@@ -352,19 +403,25 @@ def format_benchmark(result: dict) -> str:
     ]
     where = machine['gpu'] or f'{machine["cpu"]}, {result["threads"]} threads'
     load = ' '.join(f'{value:.1f}' for value in machine['load_average'])
-    header = ('config', 'variant', 'mode', 'params M', 'ms', 'images/s', 'MiB', 'relative time')
+    header = (
+        *('config', 'variant', 'mode', 'input', 'params M', *(['GFLOPs'] if counted else [])),
+        *('ms', 'images/s', 'MiB', 'relative time'),
+    )
     settings = (
-        f'{where}; torch {machine["torch"]}; batch {result["batch_size"]}, {height}x{width}; '
+        f'{where}; torch {machine["torch"]}; batch {result["batch_size"]}; '
         f'{result["repeats"]} rounds of {result["inner"]}; load average at the start {load}; '
         f'{result["date"]}'
     )
     notes = (
         'ms and relative time: median (quartiles) over the rounds; relative time: to the first '
-        'line of the same mode, within each round. MiB: weights and the peak of what torch '
-        'allocates in one run; on a CPU without the scratch memory of the libraries under torch. '
-        'Mode tensor: the network without the resize of the logits to the input size; predict: '
-        'with post-processing; neither has the data preprocessor. bfloat16, float16: autocast.'
+        'line of the same mode and input, within each round. MiB: weights and the peak of what '
+        'torch allocates in one run; on a CPU without the scratch memory of the libraries under '
+        'torch. Mode tensor: the network without the resize of the logits to the input size; '
+        'predict: with post-processing; train: as tensor, forward and backward, in training mode; '
+        'none has the data preprocessor. bfloat16, float16: autocast.'
     )
+    if counted:
+        notes = f'{notes} GFLOPs: one image, forward only; one multiply-add is one.'
     if result['backbone_only']:
         notes = f'Backbones only. {notes}'
     return f'{settings}\n\n{markdown_table(header, rows)}\n\n{notes}'

@@ -1,13 +1,34 @@
 """Reading a checkpoint file, and finding the weights in it."""
 
-from collections.abc import Mapping
+import argparse
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import load_from_http, load_from_local
 
-# Entries under which training scripts keep the weights, the first found is taken.
-WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'module')
+from ..converters import CONVERTERS
+
+# Entries under which timm's training script and its descendants keep weights averaged over the
+# training: the numbers that they publish are of these, and timm itself loads them by default.
+AVERAGED = ('state_dict_ema', 'model_ema')
+# Entries under which training scripts keep the weights, the first found is taken. mmengine's
+# EMAHook saves the averaged weights as ``state_dict`` and the plain ones as ``ema_state_dict``.
+WRAPPERS = (*AVERAGED, 'state_dict', 'model', 'ema_state_dict', 'module')
+# What our models' weights are known by, in any layout, at the end of a key.
+ANCHORS = tuple(
+    anchor
+    for layouts in CONVERTERS.values()
+    for layout in layouts
+    for anchor in (layout.anchor, layout.our_anchor)
+)
+
+# timm's files hold the arguments of the run: without this, mmengine would warn at length and fall
+# back to unpickling anything.
+torch.serialization.add_safe_globals([argparse.Namespace])
 
 
 class CheckpointFileError(ValueError):
@@ -49,10 +70,49 @@ def read_checkpoint(path: str | Path) -> dict:
 
 def unwrap(checkpoint: Mapping) -> Mapping:
     """Go down to the weights: the first of ``WRAPPERS`` that holds a mapping, again and again."""
-    for key in WRAPPERS:
-        if isinstance(checkpoint.get(key), Mapping):
-            return unwrap(checkpoint[key])
-    return checkpoint
+    entries = _entries(checkpoint)
+    if not entries:
+        return checkpoint
+    if len(entries) > 1 and entries[0] in AVERAGED:
+        print_log(f'checkpoint: {entries[0]} taken, of {", ".join(entries)}', logger='current')
+    return unwrap(checkpoint[entries[0]])
+
+
+def _entries(checkpoint: Mapping) -> list[str]:
+    return [key for key in WRAPPERS if isinstance(checkpoint.get(key), Mapping) and checkpoint[key]]
+
+
+def _holds_ours(checkpoint: Mapping) -> bool:
+    return any(isinstance(key, str) and key.endswith(ANCHORS) for key in checkpoint) or any(
+        _holds_ours(checkpoint[entry]) for entry in _entries(checkpoint)
+    )
+
+
+def _finding_weights(load: Callable) -> Callable:
+    """Make a loader of mmengine hand out our models' weights as ``state_dict``, where all look.
+
+    mmengine's loading takes ``state_dict`` before any module sees the file, so averaged weights
+    beside it would never be found. Files of other models pass as they are.
+    """
+
+    @functools.wraps(load)
+    def loader(filename: str, map_location: object = None) -> object:
+        checkpoint = load(filename, map_location)
+        if not isinstance(checkpoint, Mapping) or not _holds_ours(checkpoint):
+            return checkpoint
+        entries, weights = _entries(checkpoint), unwrap(checkpoint)
+        if entries[:1] == ['state_dict']:
+            return checkpoint
+        rest = {k: v for k, v in checkpoint.items() if k not in entries} if entries else {}
+        return {**rest, 'state_dict': weights}
+
+    return loader
+
+
+CheckpointLoader.register_scheme('', _finding_weights(load_from_local), force=True)
+CheckpointLoader.register_scheme(
+    ('http://', 'https://'), _finding_weights(load_from_http), force=True
+)
 
 
 def tensors(state: Mapping, prefix: str = '') -> dict[str, torch.Tensor]:

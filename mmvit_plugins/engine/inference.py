@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,33 +54,73 @@ def infer(
         UserError: Nothing to predict, a wrong argument, or, after all others are written, pictures
             that could not be read.
     """
-    if not 0 <= opacity <= 1:
-        raise UserError(f'opacity={opacity}: give a number from 0 (only the picture) to 1')
-    cfg = load_config(config, cfg_options)
     predictors = {'mmseg': Segmenter, 'mmpretrain': Classifier}
-    if cfg.get('default_scope') not in predictors:
-        raise UserError(
-            f'{config} has default_scope={cfg.get("default_scope")!r}, pictures can be made for '
-            f'{sorted(predictors)}'
-        )
+    check_opacity(opacity)
+    cfg = load_scoped_config(config, cfg_options, predictors)
     pictures = find_pictures(source)
     meta = read_checkpoint(checkpoint).get('meta') or {}
-    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    init_default_scope(cfg.default_scope)
     predictor = predictors[cfg.default_scope](
-        cfg, checkpoint, meta.get('dataset_meta') or {}, device
+        cfg, checkpoint, meta.get('dataset_meta') or {}, device or default_device()
     )
     if isinstance(predictor, Segmenter):
         predictor.opacity = opacity
         predictor.truth = predictor.find_truth(pictures, truth) if truth else {}
+    for_each_picture(pictures, out, lambda image, name: predictor(image, name, Path(out)))
 
+
+def check_opacity(opacity: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        UserError: It is not in 0 to 1.
+    """
+    if not 0 <= opacity <= 1:
+        raise UserError(f'opacity={opacity}: give a number from 0 (only the picture) to 1')
+
+
+def load_scoped_config(path: str, options: dict | None, scopes: Collection[str]) -> Config:
+    """Load the config of a host's model, and make its scope the default one.
+
+    Args:
+        path: The config file.
+        options: Settings that replace those of the config.
+        scopes: What ``default_scope`` may be.
+
+    Raises:
+        UserError: It does not exist, is for another host, has no model, or cannot run here.
+    """
+    cfg = load_config(path, options)
+    if cfg.get('default_scope') not in scopes:
+        raise UserError(
+            f'{path} has default_scope={cfg.get("default_scope")!r}, pictures can be made for '
+            f'{sorted(scopes)}'
+        )
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError(f'{path} has no dict named "model": give the config of a model')
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def default_device() -> str:
+    """Name the GPU if there is one, else the CPU."""
+    return 'cuda:0' if torch.cuda.is_available() else 'cpu'
+
+
+def for_each_picture(
+    pictures: dict[str, Path], out: str, write: Callable[[np.ndarray, str], None]
+) -> None:
+    """Hand pictures (BGR) and their names to ``write``, one by one, with a progress bar.
+
+    Raises:
+        UserError: After all others: the pictures that could not be read.
+    """
     unreadable = []
     for name in track_iter_progress(list(pictures)):
         image = read_picture(pictures[name])
         if image is None:
             unreadable.append(str(pictures[name]))
         else:
-            predictor(image, name, Path(out))
+            write(image, name)
     print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
     if unreadable:
         raise UserError(
@@ -168,9 +209,9 @@ class Segmenter:
         if name in self.truth:
             maps = {'truth': self._read_truth(self.truth[name]), **maps}
         sheet = draw_segmentation(image[..., ::-1], maps, self.classes, self.palette, self.opacity)
-        _save(sheet, out / f'{name}.png')
+        save(sheet, out / f'{name}.png')
         kind = np.uint8 if len(self.classes) <= 256 else np.uint16
-        _save(Image.fromarray(labels.astype(kind)), out / 'labels' / f'{name}.png')
+        save(Image.fromarray(labels.astype(kind)), out / 'labels' / f'{name}.png')
 
     def _read_truth(self, path: Path) -> np.ndarray:
         """Read labels as training does: zero reduced, classes mapped as the data set says."""
@@ -217,7 +258,7 @@ class Classifier:
             for value, label in zip(values.tolist(), labels.tolist(), strict=True)
         ]
         lines = [f'{entry["score"]:.3f}  {entry["class"]}' for entry in best]
-        _save(draw_classification(image[..., ::-1], lines), out / f'{name}.png')
+        save(draw_classification(image[..., ::-1], lines), out / f'{name}.png')
         self.predictions[name] = best
         (out / 'predictions.json').write_text(json.dumps(self.predictions, indent=1))
 
@@ -226,12 +267,27 @@ def _build_without_data(cfg: Config) -> Any:
     """Build the config's test data set, for its classes and suffixes; no file is looked for."""
     from mmseg.registry import DATASETS
 
-    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader')).dataset
+    return DATASETS.build({**find_test_dataset(cfg), 'pipeline': [], 'lazy_init': True})
+
+
+def find_test_dataset(cfg: Config) -> dict:
+    """Find the data set to test on (else to validate on) in its config, inside of all wrappers.
+
+    Raises:
+        UserError: There is none.
+    """
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if not loader:
+        raise UserError(
+            f'{cfg.filename} has no test_dataloader, which tells how pictures are prepared: add one'
+        )
+    dataset = loader.dataset
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
-    return DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
+    return dataset
 
 
-def _save(image: Image.Image, path: Path) -> None:
+def save(image: Image.Image, path: Path) -> None:
+    """Write a picture; its folder is made where needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)

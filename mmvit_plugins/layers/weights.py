@@ -6,8 +6,8 @@ from torch import nn
 def init_weights(module: nn.Module) -> None:
     """Draw every linear layer from a truncated normal of 0.02 and every convolution by its fan-out.
 
-    A convolution's standard deviation is ``sqrt(2 / fan_out)`` (He et al., ICCV 2015), fan-out being
-    kernel area times output channels over groups; biases are zero.
+    A convolution's standard deviation is ``sqrt(2 / fan_out)`` (He et al., ICCV 2015); its fan-out
+    is kernel area times output channels over groups. Biases are zero.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

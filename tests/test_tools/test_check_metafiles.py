@@ -26,8 +26,9 @@ def small(repo_root, tmp_path) -> Path:
     """Write a repository with one model, for which all is well."""
     shutil.copytree(repo_root / 'configs/_base_', tmp_path / 'configs/_base_')
     (tmp_path / 'configs/afformer').mkdir()
-    for name in ('model-index.yml', README, CONFIG):
+    for name in (README, CONFIG):
         shutil.copy(repo_root / name, tmp_path / name)
+    mmengine.dump({'Import': [METAFILE]}, tmp_path / 'model-index.yml', file_format='yaml')
     content = mmengine.load(repo_root / METAFILE)
     content['Models'] = [model for model in content['Models'] if model['Name'] == NAME]
     mmengine.dump(content, tmp_path / METAFILE)

@@ -1,5 +1,6 @@
 """``convert_checkpoint.py`` and ``publish_checkpoint.py`` as a user runs them."""
 
+import argparse
 import runpy
 import sys
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from recipe import Golden
+from torch import nn
 
-from mmvit_plugins.models import AFFormer
+from mmvit_plugins.models import AFFormer, SGFormer
 
 
 @pytest.fixture
@@ -30,32 +32,58 @@ def tool(repo_root, tmp_path, monkeypatch, capsys):
     return call
 
 
+# What the authors' scripts wrote around the weights: mmcv 1.x, and timm with averaged weights.
+FILES = {
+    'afformer_base': lambda state: {
+        'meta': {'iter': 5},
+        'state_dict': state,
+        'optimizer': {'state': {}},
+    },
+    'sgformer_s': lambda state: {
+        'args': argparse.Namespace(lr=1e-3),
+        'state_dict': {key: value + 1 for key, value in state.items()},
+        'state_dict_ema': state,
+    },
+}
+
+
 @pytest.fixture
-def official(tmp_path):
-    """A file as mmcv 1.x wrote it for the authors: meta, state_dict, optimizer."""
-    state = Golden('afformer_base').state
+def official(request, tmp_path):
+    """A file of the authors of the golden file that the test names, or of AFFormer."""
+    name = getattr(request, 'param', 'afformer_base')
     file = tmp_path / 'authors.pth'
-    torch.save({'meta': {'iter': 5}, 'state_dict': state, 'optimizer': {'state': {}}}, file)
+    torch.save(FILES[name](Golden(name).state), file)
     return file
 
 
-def test_convert_there_and_back(tool, official, tmp_path):
+@pytest.mark.parametrize(
+    ('official', 'model', 'found', 'meta'),
+    [
+        (
+            'afformer_base',
+            lambda: nn.ModuleDict({'backbone': AFFormer('base')}),
+            "AFFormer 'base', 333 tensors from 476",
+            {'iter': 5},
+        ),
+        ('sgformer_s', lambda: SGFormer('small'), "SGFormer 'small', 603 tensors from 669", {}),
+    ],
+    indirect=['official'],
+    ids=['AFFormer', 'SGFormer'],
+)
+def test_convert_there_and_back(official, model, found, meta, tool, tmp_path, request):
+    name = request.node.callspec.params['official']
     out = tool('convert_checkpoint.py', official, tmp_path / 'ours.pth')
-    assert "AFFormer 'base', 333 tensors from 476" in out
+    assert found in out
     ours = torch.load(tmp_path / 'ours.pth', weights_only=True)
-    AFFormer('base').load_state_dict(
-        {
-            k.removeprefix('backbone.'): v
-            for k, v in ours['state_dict'].items()
-            if k.startswith('backbone.')
-        }
-    )
-    assert ours['meta']['iter'] == 5
-    assert ours['meta']['converted_from']['file'] == 'authors.pth'
-    assert len(ours['meta']['converted_from']['sha256']) == 64
+    keys = model().load_state_dict(ours['state_dict'], strict=False)
+    assert not keys.missing_keys
+    assert all(key.startswith(('head.', 'decode_head.')) for key in keys.unexpected_keys)
+    source = ours['meta'].pop('converted_from')
+    assert source['file'] == 'authors.pth' and len(source['sha256']) == 64
+    assert ours['meta'] == meta
     tool('convert_checkpoint.py', tmp_path / 'ours.pth', tmp_path / 'back.pth', '--to', 'official')
     back = torch.load(tmp_path / 'back.pth', weights_only=True)['state_dict']
-    state = torch.load(official, weights_only=True)['state_dict']
+    state = Golden(name).state
     assert back.keys() == state.keys()
     assert all(torch.equal(back[k], v) for k, v in state.items() if '.align.' not in k)
 

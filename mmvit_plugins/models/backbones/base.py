@@ -195,15 +195,20 @@ class Backbone(ConvertsOnLoad, BaseModule):
         return repeated * (channels / like.shape[1])
 
     def compare_variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple]:
-        """Compare a state in our layout with every variant, built for the file's input channels.
+        """Compare a state in our layout with every variant; what can be adapted is not mis-sized.
 
         Returns:
             dict: Variant -> (missing, unexpected, mis-sized keys).
         """
-        channels = state[self.input_layer].shape[1] if self.input_layer in state else 3
         with torch.device('meta'):
-            models = {arch: type(self)(arch, in_channels=channels) for arch in self.archs}
-        return {arch: compare(model.state_dict(), state) for arch, model in models.items()}
+            models = {arch: type(self)(arch) for arch in self.archs}
+        variants = {}
+        for arch, model in models.items():
+            expected = model.state_dict()
+            missing, unexpected, wrong = compare(expected, state)
+            wrong = [k for k in wrong if model.adapt_tensor(k, state[k], expected[k]) is None]
+            variants[arch] = missing, unexpected, wrong
+        return variants
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
         """Name the variant that a state in our layout belongs to, if it is one."""

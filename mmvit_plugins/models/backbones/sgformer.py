@@ -12,12 +12,13 @@ needed, in blocks of queries.
 """
 
 from collections.abc import Sequence
-from math import ceil, isqrt
+from math import isqrt
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import ConvMlp, DropPath, depthwise, drop_path_rates, init_weights
@@ -53,6 +54,28 @@ class Guidance(NamedTuple):
     regions: torch.Tensor
 
 
+def ceil_div(a: int, b: int) -> int:
+    """Divide and round up, in integers only, which symbolic sizes need."""
+    return (a + b - 1) // b
+
+
+def known(condition: bool) -> bool:
+    """Tell whether a condition on sizes holds; for symbolic sizes, whether it holds for all."""
+    return statically_known_true(condition)
+
+
+def compact(x: torch.Tensor) -> torch.Tensor:
+    """Copy to dense memory, without asking (a question of symbolic sizes) whether it is needed."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def crop(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    """Cut a map ``(N, H, W, ...)`` down to ``sides`` at the bottom and right."""
+    if known(x.shape[1] == sides[0]) and known(x.shape[2] == sides[1]):
+        return x
+    return compact(x[:, : sides[0], : sides[1]])
+
+
 class Windows:
     """How maps of queries and keys are cut alike: windows of at most 7 x 7 keys, of equal size.
 
@@ -60,69 +83,64 @@ class Windows:
     the bottom and right edges; what lies there is no key, and no query that counts.
 
     Args:
-        shape (Sequence[int]): Shape of the queries' map, ``(N, H, W, ...)``.
+        x (Tensor): A map ``(N, H, W, C)`` of the queries' size.
         ratio (int): Queries along a side of a key.
         limit (int, optional): Most keys along a side; ``None`` makes one window of the whole map.
-        device (torch.device): Where the masks are needed.
 
     Attributes:
         count: Windows along the height and the width.
         size: Keys of a window along the height and the width.
+        query_size: Queries likewise.
         mask: ``(N * windows, 1, 1, keys)``, True where there is a key; ``None`` if everywhere.
         query_share: ``(N * windows, 1, 1, queries)``, weights that average over what is a query;
             ``None`` if everything is.
         fill: ``(N * windows, 1)`` keys of a window over 49, or one number.
     """
 
-    def __init__(
-        self, shape: Sequence[int], ratio: int, limit: int | None, device: torch.device
-    ):
-        batch, *sides = shape[:3]
-        keys = [ceil(side / ratio) for side in sides]
-        self.ratio = ratio
-        self.count = [1 if limit is None else ceil(side / limit) for side in keys]
-        self.size = [ceil(side / count) for side, count in zip(keys, self.count, strict=True)]
+    def __init__(self, x: torch.Tensor, ratio: int, limit: int | None):
+        sides = x.shape[1:3]
+        keys = [ceil_div(side, ratio) for side in sides]
+        self.count = [1 if limit is None else ceil_div(side, limit) for side in keys]
+        self.size = [ceil_div(side, count) for side, count in zip(keys, self.count, strict=True)]
+        self.query_size = [size * ratio for size in self.size]
         self.mask = self.query_share = None
         self.fill = self.size[0] * self.size[1] / WINDOW**2
-        if any(n * s != side for n, s, side in zip(self.count, self.size, keys, strict=True)):
-            real = self._real(keys, self.size, batch, device)
-            self.mask = real[:, None, None]
+        real = self._inside(x, keys, self.size)
+        if real is not None:
+            self.mask = real[:, None, None] > 0
             self.fill = real.sum(1, keepdim=True) / WINDOW**2
-        sizes = self.query_size
-        if any(n * s != side for n, s, side in zip(self.count, sizes, sides, strict=True)):
-            real = self._real(sides, sizes, batch, device)[:, None, None].float()
-            self.query_share = real / real.sum(-1, keepdim=True)
+        real = self._inside(x, sides, self.query_size)
+        if real is not None:
+            self.query_share = (real / real.sum(1, keepdim=True))[:, None, None]
 
-    def _real(
-        self, sides: Sequence[int], size: Sequence[int], batch: int, device: torch.device
-    ) -> torch.Tensor:
-        """Tell the places inside the map: ``(N * windows, places)``, bool."""
-        rows, columns = (
-            (torch.arange(count * places, device=device) < side).view(count, places)
-            for count, places, side in zip(self.count, size, sides, strict=True)
-        )
-        real = (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
-        return real.repeat(batch, 1)
-
-    @property
-    def query_size(self) -> list[int]:
-        """Queries of a window along the height and the width."""
-        return [size * self.ratio for size in self.size]
+    def _inside(
+        self, x: torch.Tensor, sides: Sequence[int], size: Sequence[int]
+    ) -> torch.Tensor | None:
+        """Mark the places inside the map, 1 or 0: ``(N * windows, places)``; None if all are."""
+        if all(known(n * s == side) for n, s, side in zip(self.count, size, sides, strict=True)):
+            return None
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        places = torch.ones(1, *sides, 1, dtype=dtype, device=x.device)
+        return self.cut(places, size).squeeze(-1).repeat(x.shape[0], 1)
 
     def cut(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Cut a map ``(N, H, W, C)`` into windows of ``size``: ``(N * windows, places, C)``."""
-        (rows, columns), (height, width) = self.count, size
-        below, right = rows * height - x.shape[1], columns * width - x.shape[2]
-        if below or right:
+        (rows, columns), (height, width), (batch, *sides, channels) = self.count, size, x.shape
+        below, right = rows * height - sides[0], columns * width - sides[1]
+        if not (known(below == 0) and known(right == 0)):
             x = F.pad(x, (0, 0, 0, right, 0, below))
+        if known(rows == 1) and known(columns == 1):
+            return x.flatten(1, 2)
         x = x.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3)
-        return x.reshape(-1, height * width, x.shape[-1])
+        return compact(x).view(batch * rows * columns, height * width, channels)
 
     def join(self, x: torch.Tensor, size: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
         """Undo :meth:`cut` for a map of ``sides``: ``(N, H, W, C)``."""
         (rows, columns), (height, width) = self.count, size
-        x = x.view(-1, rows, columns, height, width, x.shape[-1]).transpose(2, 3)
-        return x.flatten(3, 4).flatten(1, 2)[:, : sides[0], : sides[1]]
+        x = x.view(-1, rows, columns, height, width, x.shape[-1])
+        if not (known(rows == 1) and known(columns == 1)):
+            x = compact(x.transpose(2, 3))
+        return crop(x.view(-1, rows * height, columns * width, x.shape[-1]), sides)
 
 
 def attend(
@@ -139,7 +157,7 @@ def attend(
         q (Tensor): Map ``(N, H, W, C)`` of queries.
         k (Tensor): Map ``(N, h, w, C)`` of keys, and ``v`` of values.
         v (Tensor): See ``k``.
-        windows (Windows): Made for ``q``.
+        windows (Windows): Made for a map of q's size.
         num_heads (int): Number of heads.
         rescale (bool): Multiply the means by the window's number of keys over 49, so that a key
             receives 1 / 49 on average however full its window is.
@@ -164,8 +182,8 @@ def attend(
 def mean_attention(
     q: torch.Tensor,
     k: torch.Tensor,
-    mask: torch.Tensor | None,
-    query_share: torch.Tensor | None,
+    mask: torch.Tensor | None = None,
+    query_share: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Average attention weights over heads and queries: ``(B, h, L, d), (B, h, K, d) -> (B, K)``.
 
@@ -174,11 +192,14 @@ def mean_attention(
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     batch, heads, length, width = q.shape
-    step = max(1, BLOCK // (batch * heads * k.shape[2]))
+    per_query = batch * heads * k.shape[2]
+    step = length
+    if known(length * per_query > BLOCK):
+        step = max(1, BLOCK // per_query)
     with torch.autocast(q.device.type, enabled=False):
         k = k.to(dtype).transpose(-2, -1) * width**-0.5
         total = 0
-        for start in range(0, length, step):
+        for start in range(0, length, step) if step is not length else (0,):
             weights = q[:, :, start : start + step].to(dtype) @ k
             if mask is not None:
                 weights = weights.masked_fill(~mask, -torch.inf)
@@ -186,7 +207,7 @@ def mean_attention(
             if query_share is None:
                 total = total + weights.sum(dim=(1, 2)) / length
             else:
-                share = query_share[..., start : start + step].to(dtype)
+                share = query_share[..., start : start + step].expand(-1, heads, -1, -1)
                 total = total + (share @ weights).sum(dim=(1, 2))
     return total / heads
 
@@ -212,39 +233,48 @@ def groups_at_224(stage: int) -> list[int]:
     return [length // size for length, (_, size) in zip(sizes, regions, strict=True)]
 
 
-def stretch(weights: torch.Tensor, length: int) -> torch.Tensor:
-    """Spread weights over another number of tokens, keeping their sum: ``(r,) -> (length,)``.
+def stretch(weights: torch.Tensor, length: int, slots: int) -> torch.Tensor:
+    """Spread weights over another number of tokens, keeping their sum: ``(r,) -> (slots,)``.
 
-    A group is an interval that r weights share equally, and so do its tokens: a token gets of each
-    weight the part that lies over it.
+    A group is an interval that r weights share equally, and so do its ``length`` tokens: a token
+    gets of each weight the part that lies over it; a slot beyond them gets nothing.
     """
     size = weights.shape[0]
-    if length == size:
-        return weights
     options = {'dtype': torch.promote_types(weights.dtype, torch.float32), 'device': weights.device}
-    start = torch.arange(length, **options)[:, None] * (size / length)
     edge = torch.arange(size, **options)
+    start = torch.arange(slots, **options)[:, None] * (size / length)
     overlap = torch.minimum(start + size / length, edge + 1) - torch.maximum(start, edge)
     return overlap.clamp(min=0).to(weights.dtype) @ weights
 
 
-def merge_groups(tokens: torch.Tensor, layer: nn.Linear, groups: int) -> torch.Tensor:
-    """Merge consecutive tokens into ``groups``: ``(N, L, C) -> (N, groups, C)``.
+def merge_groups(
+    tokens: torch.Tensor, order: torch.Tensor, layer: nn.Linear, groups: int
+) -> torch.Tensor:
+    """Merge tokens in consecutive groups of an order: ``(N, L, C), (N, M) -> (N, groups, C)``.
 
-    The groups are as equal as can be, the longer ones first, so that each token counts in exactly
-    one. ``layer`` holds the weights of a group; see :func:`stretch` for groups of another length.
+    The groups are as equal as can be, the longer ones first, so that each of the M tokens counts in
+    exactly one. ``layer`` holds the weights of a group; :func:`stretch` fits them to its length.
     """
     batch, length, channels = tokens.shape
-    size, longer = divmod(length, groups)
-    border = longer * (size + 1)
-    merged = []
-    for part, size in ((tokens[:, :border], size + 1), (tokens[:, border:], size)):
-        if part.shape[1]:
-            weights = stretch(layer.weight[0], size)
-            part = part.reshape(-1, size, channels)
-            merged.append(weights.expand(part.shape[0], 1, size) @ part)
-    merged = [part.view(batch, -1, channels) for part in merged]
-    return torch.cat(merged, dim=1) + layer.bias if len(merged) > 1 else merged[0] + layer.bias
+    size, longer = order.shape[1] // groups, order.shape[1] % groups
+    weights = layer.weight
+    if known(longer == 0):
+        slots = size
+    else:
+        slots = ceil_div(order.shape[1], groups)
+        group = torch.arange(groups, device=order.device)[:, None]
+        place = torch.arange(slots, device=order.device)
+        # the last slot of a shorter group is no token of it: any will do, its weight is zero
+        first = group * size + group.clamp(max=longer)
+        order = order[:, (first + place).clamp(max=order.shape[1] - 1).flatten()]
+    if not (known(longer == 0) and known(size == weights.shape[1])):
+        long, short = (stretch(weights[0], n, slots) for n in (size + 1, size))
+        weights = short[None] if known(longer == 0) else torch.where(group < longer, long, short)
+    rows = order + torch.arange(batch, device=order.device)[:, None] * length
+    rows = tokens.flatten(0, 1).index_select(0, rows.flatten())
+    weights = weights.expand(batch, groups, slots).reshape(batch * groups, 1, slots)
+    merged = weights @ rows.view(batch * groups, slots, channels)
+    return merged.view(batch, groups, channels) + layer.bias
 
 
 class LePE(nn.Module):
@@ -267,13 +297,10 @@ class HybridScaleAttention(nn.Module):
     through it.
     """
 
-    def __init__(
-        self, channels: int, num_heads: int, sr_ratio: int, coarse: str, rescale_importance: bool
-    ):
+    def __init__(self, channels: int, num_heads: int, sr_ratio: int, rescale_importance: bool):
         super().__init__()
         self.half_heads = num_heads // 2
         self.sr_ratio = sr_ratio
-        self.coarse_limit = {'window': WINDOW, 'global': None}[coarse]
         self.rescale_importance = rescale_importance
         self.qkv = nn.Linear(channels, 2 * channels)  # coarse q, fine q, fine k, fine v
         self.sr = nn.Conv2d(channels, channels, sr_ratio, sr_ratio)
@@ -289,26 +316,25 @@ class HybridScaleAttention(nn.Module):
         A cell that reaches over an edge is filled up with the edge's tokens.
         """
         x = x.permute(0, 3, 1, 2)
-        below, right = (-side % self.sr_ratio for side in x.shape[2:])
-        if below or right:
+        sides = [ceil_div(side, self.sr_ratio) * self.sr_ratio for side in x.shape[2:]]
+        below, right = (padded - side for padded, side in zip(sides, x.shape[2:], strict=True))
+        if not (known(below == 0) and known(right == 0)):
             x = F.pad(x, (0, right, 0, below), mode='replicate')
         x = self.act(self.sr_norm(self.sr(x).permute(0, 2, 3, 1)))
         return self.coarse_kv(x).chunk(2, dim=-1)
 
     def forward(
-        self, x: torch.Tensor, importance: torch.Tensor | None = None
+        self, x: torch.Tensor, importance: None, windows: Sequence[Windows]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mix a map and make its importance; what is handed in is not used."""
+        """Mix a map and make its importance; ``windows`` are the coarse and the fine ones."""
         coarse_q, q, k, v = self.qkv(x).chunk(4, dim=-1)
         coarse_k, coarse_v = self.coarse_keys(x)
         options = (self.half_heads, self.rescale_importance)
-        windows = Windows(x.shape, self.sr_ratio, self.coarse_limit, x.device)
-        coarse, cells = attend(coarse_q, coarse_k, coarse_v, windows, *options)
-        fine, importance = attend(q, k, v, Windows(x.shape, 1, WINDOW, x.device), *options)
-        for dim in (1, 2):
-            cells = cells.repeat_interleave(self.sr_ratio, dim).narrow(dim, 0, x.shape[dim])
+        coarse, cells = attend(coarse_q, coarse_k, coarse_v, windows[0], *options)
+        fine, importance = attend(q, k, v, windows[1], *options)
+        cells = cells.repeat_interleave(self.sr_ratio, 1).repeat_interleave(self.sr_ratio, 2)
         out = self.proj(torch.cat((coarse, fine), dim=-1) + self.lepe(x))
-        return out, importance + cells
+        return out, importance + crop(cells, x.shape[1:3])
 
 
 class SelfGuidedAttention(nn.Module):
@@ -338,17 +364,13 @@ class SelfGuidedAttention(nn.Module):
 
     def merged(self, x: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
         """Merge the tokens of each region, the least important first: ``(N, T, C)``."""
-        tokens = x.flatten(1, 2)
-        batch, length, _ = tokens.shape
-        rows = token_order(importance) + torch.arange(batch, device=x.device)[:, None] * length
-        tokens = tokens.flatten(0, 1).index_select(0, rows.flatten()).view_as(tokens)
-        parts = []
-        for i, part in enumerate(tokens.split(region_sizes(length, self.regions), dim=1)):
+        tokens, order, parts = x.flatten(1, 2), token_order(importance), []
+        for i, part in enumerate(order.split(region_sizes(order.shape[1], self.regions), dim=1)):
             if part.shape[1]:  # a map of less than four tokens has empty regions
                 groups = max(part.shape[1] // self.regions[i][1], 1)
                 if self.max_groups is not None:
                     groups = min(groups, self.max_groups[i])
-                parts.append(merge_groups(part, self.merge[i], groups))
+                parts.append(merge_groups(tokens, part, self.merge[i], groups))
         return torch.cat(parts, dim=1)
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
@@ -362,9 +384,9 @@ class SelfGuidedAttention(nn.Module):
         return x.flatten(1, 2)
 
     def forward(
-        self, x: torch.Tensor, importance: torch.Tensor | None = None
+        self, x: torch.Tensor, importance: torch.Tensor | None, windows: Sequence[Windows]
     ) -> tuple[torch.Tensor, None]:
-        """Mix a map; the importance is used up."""
+        """Mix a map; the importance is used up, the windows do not matter."""
         source = self.merged(x, importance) if self.regions else self.pooled(x)
         q, (k, v) = self.q(x).flatten(1, 2), self.kv(source).chunk(2, dim=-1)
         q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
@@ -388,10 +410,10 @@ class SGFormerBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, x: torch.Tensor, importance: torch.Tensor | None
+        self, x: torch.Tensor, importance: torch.Tensor | None, windows: Sequence[Windows]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Run the block."""
-        out, importance = self.attn(self.norm1(x), importance)
+        """Run the block; the windows are the stage's."""
+        out, importance = self.attn(self.norm1(x), importance, windows)
         x = x + self.drop_path(out)
         return x + self.drop_path(self.mlp(self.norm2(x))), importance
 
@@ -423,7 +445,7 @@ def sin_cos_table(rows: int, columns: int, channels: int) -> torch.Tensor:
 
 def resize_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """Resize a table ``(1, rows, columns, C)`` bicubically."""
-    if tuple(table.shape[1:3]) == (rows, columns):
+    if known(rows == table.shape[1]) and known(columns == table.shape[2]):
         return table
     table = F.interpolate(table.permute(0, 3, 1, 2), (rows, columns), mode='bicubic')
     return table.permute(0, 2, 3, 1)
@@ -465,9 +487,15 @@ class SGFormerStage(nn.Module):
     """Merging, blocks, norm: ``(N, H, W, C) -> (N, H', W', C')``, and the importance maps made."""
 
     def __init__(
-        self, embed: nn.Module, blocks: Sequence[nn.Module], channels: int, with_cp: bool
+        self,
+        embed: nn.Module,
+        blocks: Sequence[nn.Module],
+        channels: int,
+        windows: Sequence[tuple[int, int | None]],
+        with_cp: bool,
     ):
         super().__init__()
+        self.windows = windows  # ratio and limit of each kind
         self.with_cp = with_cp
         self.embed = embed
         self.blocks = nn.ModuleList(blocks)
@@ -476,12 +504,13 @@ class SGFormerStage(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Run the stage."""
         x = self.embed(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        windows = [Windows(x, *options) for options in self.windows]
         importance, maps = None, []
         for block in self.blocks:
             if self.with_cp and x.requires_grad:
-                x, importance = checkpoint(block, x, importance, use_reentrant=False)
+                x, importance = checkpoint(block, x, importance, windows, use_reentrant=False)
             else:
-                x, importance = block(x, importance)
+                x, importance = block(x, importance, windows)
             if importance is not None:
                 maps.append(importance)
         return self.norm(x), maps
@@ -587,7 +616,7 @@ class SGFormer(Backbone):
             init_cfg=init_cfg,
         )
         self.depths = tuple(depths)
-        self.stem = Stem(in_channels, dims[0], [ceil(side / STRIDES[0]) for side in sides])
+        self.stem = Stem(in_channels, dims[0], [ceil_div(side, STRIDES[0]) for side in sides])
         rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.stages = nn.ModuleList()
         for i, (channels, heads, depth) in enumerate(
@@ -595,12 +624,12 @@ class SGFormer(Backbone):
         ):
             regions = REGIONS[i] if i < 3 else ()
             limits = None if kv_cap is None else [kv_cap * n for n in groups_at_224(i)]
+            coarse_limit = WINDOW if coarse == 'window' else None
+            windows = [(SR_RATIOS[i], coarse_limit), (1, WINDOW)] if i < 3 else []
             blocks = []
             for j in range(depth):
                 if i < 3 and j % 2 == 0:
-                    attn = HybridScaleAttention(
-                        channels, heads, SR_RATIOS[i], coarse, rescale_importance
-                    )
+                    attn = HybridScaleAttention(channels, heads, SR_RATIOS[i], rescale_importance)
                 else:
                     attn = SelfGuidedAttention(channels, heads, regions, limits, last_kv_cap)
                 blocks.append(SGFormerBlock(channels, attn, arch['mlp_ratio'], next(rates)))
@@ -609,6 +638,7 @@ class SGFormer(Backbone):
                     merging(dims[i - 1], channels) if i else nn.Identity(),
                     blocks,
                     channels,
+                    windows,
                     with_cp,
                 )
             )
