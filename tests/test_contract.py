@@ -250,8 +250,10 @@ def test_compiles_into_one_graph(make):
     sum(out.sum() for out in torch.compile(model.train(), fullgraph=True, backend='eager')(x))
 
 
+@pytest.mark.slow
 def test_compiles_for_any_size_at_once(make):
-    model = make().eval()
+    """Tracing with symbolic sizes takes long; in float64, so that no near ties are broken anew."""
+    model = make().double().eval()
     graphs = []
 
     def count(graph, inputs):
@@ -259,11 +261,12 @@ def test_compiles_for_any_size_at_once(make):
         return graph.forward
 
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=count)
-    for size in ((64, 96), (96, 128), (160, 64)):
-        x = torch.randn(2, 3, *size)
-        for a, b in zip(compiled(x), model(x), strict=True):
-            assert torch.allclose(a, b, atol=1e-5)
-    assert len(graphs) < 3
+    with torch.no_grad():
+        for size in ((240, 256), (250, 275), (288, 240)):
+            x = torch.randn(2, 3, *size, dtype=torch.float64)
+            for a, b in zip(compiled(x), model(x), strict=True):
+                assert torch.allclose(a, b, atol=1e-8)
+    assert len(graphs) == 1
 
 
 def test_state_dict_round_trip(make, tmp_path):

@@ -3,6 +3,14 @@
 import torch
 from torch import nn
 
+STRIP = 2**20  # most elements of an MLP's hidden map at once, where it is cut into strips
+
+
+def inference_on_cpu(x: torch.Tensor) -> bool:
+    """Tell whether an operation runs for itself: no backward pass, no graph, no GPU."""
+    captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not captured
+
 
 def depthwise(channels: int, window: int) -> nn.Conv2d:
     """Build a depthwise convolution with bias that keeps the map's size."""
@@ -41,4 +49,14 @@ class ConvMlp(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix channels, with a look at the neighbours."""
-        return self.fc2(self.act(self.depthwise(self.fc1(x))))
+        rows = max(STRIP // (x.shape[0] * x.shape[2] * self.fc1.out_features), 1)
+        # on a CPU a large hidden map costs more in fresh memory than in arithmetic
+        if not inference_on_cpu(x) or rows >= x.shape[1]:
+            return self.fc2(self.act(self.depthwise(self.fc1(x))))
+        strips = []
+        for start in range(0, x.shape[1], rows):
+            above = min(start, 1)  # the row before, and below the row after, are only looked at
+            hidden = self.fc1(x[:, start - above : start + rows + 1])
+            hidden = self.depthwise(hidden)[:, above : above + rows]
+            strips.append(self.fc2(self.act(hidden)))
+        return torch.cat(strips, dim=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.layers import ConvNormAct, DropPath, drop_path_rates
+from mmvit_plugins.layers import ConvMlp, ConvNormAct, DropPath, drop_path_rates, mlp
 
 
 def test_conv_norm_act_folds_its_norm():
@@ -42,3 +42,17 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 def test_drop_path_rates():
     assert drop_path_rates(0.1, 9) == pytest.approx([0.0125 * i for i in range(9)])
     assert drop_path_rates(0.3, 1) == [0.0]
+
+
+@pytest.mark.parametrize('rows', [1, 2, 5, 6, 7])
+def test_mlp_in_strips_is_the_same(rows, monkeypatch):
+    layer, x = ConvMlp(4, 8).double().eval(), torch.randn(2, 7, 5, 4, dtype=torch.float64)
+    expected = layer(x)
+    calls = []
+    layer.fc1.register_forward_hook(lambda module, args, out: calls.append(out.shape[1]))
+    monkeypatch.setattr(mlp, 'STRIP', rows * 2 * 5 * 8)
+    with torch.no_grad():
+        assert torch.allclose(layer(x), expected)
+    assert len(calls) == -(-7 // rows) and max(calls) <= rows + 2
+    calls.clear()
+    assert torch.equal(layer(x), expected) and calls == [7]

@@ -61,7 +61,7 @@ def ceil_div(a: int, b: int) -> int:
 
 def known(condition: bool) -> bool:
     """Tell whether a condition on sizes holds; for symbolic sizes, whether it holds for all."""
-    return statically_known_true(condition)
+    return bool(condition) if torch.jit.is_tracing() else statically_known_true(condition)
 
 
 def compact(x: torch.Tensor) -> torch.Tensor:
@@ -168,8 +168,7 @@ def attend(
     queries = windows.cut(q, windows.query_size)
     keys, values = (windows.cut(t, windows.size) for t in (k, v))
     heads = [t.unflatten(-1, (num_heads, -1)).transpose(1, 2) for t in (queries, keys, values)]
-    out = F.scaled_dot_product_attention(*heads, attn_mask=windows.mask)
-    received = mean_attention(heads[0], heads[1], windows.mask, windows.query_share)
+    out, received = attention_and_means(*heads, windows.mask, windows.query_share)
     if rescale:
         received = received * windows.fill
     return (
@@ -178,38 +177,55 @@ def attend(
     )
 
 
-@torch.no_grad()
-def mean_attention(
+def attention_and_means(
     q: torch.Tensor,
     k: torch.Tensor,
+    v: torch.Tensor,
     mask: torch.Tensor | None = None,
     query_share: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Average attention weights over heads and queries: ``(B, h, L, d), (B, h, K, d) -> (B, K)``.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend, and average the attention weights that each key receives over heads and queries.
 
     At most ``BLOCK`` weights exist at once, in float32 whatever autocast says: half precision would
-    overflow on large activations, and make many importances equal.
+    overflow on large activations, and make many importances equal. No gradient flows through the
+    averages, and no weight is kept for the backward pass: where there is one, fused attention does
+    the mixing and this goes over the weights a second time.
+
+    Args:
+        q (Tensor): ``(B, h, L, d)``.
+        k (Tensor): ``(B, h, K, d)``.
+        v (Tensor): As ``k``.
+        mask (Tensor, optional): ``(B, 1, 1, K)``, False for what is no key.
+        query_share (Tensor, optional): ``(B, 1, 1, L)``, weights of the queries in the average.
+
+    Returns:
+        tuple: ``(B, h, L, d)`` in v's type, and ``(B, K)`` in float32 (or float64).
     """
+    fused = torch.is_grad_enabled()
+    mixed = [F.scaled_dot_product_attention(q, k, v, attn_mask=mask)] if fused else []
     dtype = torch.promote_types(q.dtype, torch.float32)
     batch, heads, length, width = q.shape
     per_query = batch * heads * k.shape[2]
-    step = length
+    starts, step = (0,), length
     if known(length * per_query > BLOCK):
         step = max(1, BLOCK // per_query)
-    with torch.autocast(q.device.type, enabled=False):
+        starts = range(0, length, step)
+    with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         k = k.to(dtype).transpose(-2, -1) * width**-0.5
-        total = 0
-        for start in range(0, length, step) if step is not length else (0,):
+        means = 0
+        for start in starts:
             weights = q[:, :, start : start + step].to(dtype) @ k
             if mask is not None:
                 weights = weights.masked_fill(~mask, -torch.inf)
             weights = weights.softmax(dim=-1)
             if query_share is None:
-                total = total + weights.sum(dim=(1, 2)) / length
+                means = means + weights.sum(dim=(1, 2)) / (heads * length)
             else:
                 share = query_share[..., start : start + step].expand(-1, heads, -1, -1)
-                total = total + (share @ weights).sum(dim=(1, 2))
-    return total / heads
+                means = means + (share @ weights).sum(dim=(1, 2)) / heads
+            if not fused:
+                mixed.append(weights.to(v.dtype) @ v)
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2), means
 
 
 def token_order(importance: torch.Tensor) -> torch.Tensor:
