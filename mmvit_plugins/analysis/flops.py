@@ -4,11 +4,13 @@ The rule is fvcore's (github.com/facebookresearch/fvcore, ``fvcore/nn/flop_count
 carries a copy): one multiply-add is one. It counts convolutions, linear layers, matrix products and
 einsum; batch norm in eval mode (2 per element); layer, group and instance norm (5 per element, 4 if
 not affine); adaptive average pooling (1 per input element); bilinear and nearest resizing (4 and 1
-per output element). It leaves out activations, softmax, sums, products, reductions, other pooling.
+per output element). It leaves out activations, softmax, sums, products, reductions, sorting, other
+pooling.
 
 Differs from mmengine's: scaled_dot_product_attention is counted, as the two matrix products that it
-is; matrix products count the batch of their result and einsum is exact; an operator that neither
-side of the rule names is reported instead of taken for nothing.
+is; matrix products count the batch of their result and einsum is exact; bicubic resizing counts 16
+per output element; an operator that neither side of the rule names is reported instead of taken for
+nothing.
 """
 
 from collections import Counter
@@ -19,7 +21,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from mmengine.analysis import FlopAnalyzer
-from mmengine.analysis.jit_handles import conv_flop_count, einsum_flop_jit, get_shape
+from mmengine.analysis.jit_handles import (
+    conv_flop_count,
+    einsum_flop_jit,
+    elementwise_flop_counter,
+    get_shape,
+)
 from torch import Tensor, nn
 
 from .build import build_model, input_shape, load_model_config, network
@@ -28,11 +35,11 @@ from .table import markdown_table
 # What the rule leaves out although it computes, then what only moves data or makes constants. Names
 # that mmengine ignores by itself (reshape, relu, ...) are not repeated.
 _LEFT_OUT = """
-    abs add addcmul amax amin argmax argmin avg_pool2d clamp_max clamp_min cos cumsum div elu erf
-    exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm log log1p
+    abs add addcmul amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum div
+    elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm log log1p
     log_softmax logical_and logical_not logical_or logsumexp lt max_pool2d maximum mean min minimum
     mish mul ne neg norm pow prelu prod reciprocal relu6 round rsqrt rsub sigmoid sign silu sin
-    softmax softplus sqrt square std sub sum tanh threshold topk var where
+    softmax softplus sort sqrt square std sub sum tanh threshold topk var where
 
     adjoint alias broadcast_tensors clone empty_like expand_as feature_dropout fill flip im2col
     index_select lift_fresh linspace mH mT movedim numpy_T ones_like pad pixel_shuffle
@@ -102,6 +109,7 @@ HANDLERS = {
     'aten::addbmm': _batch_reduced_product,
     'aten::einsum': _einsum,
     'aten::_convolution_mode': _conv_same,
+    'aten::upsample_bicubic2d': elementwise_flop_counter(0, 16),
 }
 
 

@@ -31,6 +31,13 @@ def convert_state(state: Mapping, official: bool = False) -> tuple[dict, list[st
                 converted = (layout.from_ours if official else layout.to_ours)(part)
                 for key in part:
                     del out[prefix + key]
+                model = prefix.removesuffix('backbone.')
+                if official and layout.classifier and f'{model}head.fc.weight' in out:
+                    # a classifier of mmpretrain's: the authors' have no ``backbone.``
+                    prefix = model
+                    for leaf in ('weight', 'bias'):
+                        name = f'{layout.classifier}{leaf}'
+                        converted[name] = out.pop(f'{model}head.fc.{leaf}')
                 out.update({prefix + key: value for key, value in converted.items()})
                 names.append(layout.name)
     return out, names

@@ -22,6 +22,8 @@ class Layout:
         to_ours: State in this layout -> state in ours. Raises ``ValueError`` where tensors that
             must be equal differ.
         from_ours: State in ours -> the complete state in this layout.
+        classifier: Prefix of the linear classifier in a complete model of this layout, if it has
+            one beside the backbone's own names.
         hint: What to say of a state (converted to ours) that fits no variant; ``None`` if nothing
             is known.
     """
@@ -31,4 +33,5 @@ class Layout:
     our_anchor: str
     to_ours: Callable[[State], State]
     from_ours: Callable[[State], State]
+    classifier: str | None = None
     hint: Callable[[State], str | None] = lambda state: None

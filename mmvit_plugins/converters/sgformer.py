@@ -133,4 +133,5 @@ SGFORMER = Layout(
     our_anchor='stem.convs.0.weight',
     to_ours=to_ours,
     from_ours=from_ours,
+    classifier='head.',
 )

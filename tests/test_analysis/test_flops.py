@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmvit_plugins.analysis import count_config, count_flops
-from mmvit_plugins.analysis.build import input_shape, load_model_config
+from mmvit_plugins.analysis.build import build_model, input_shape, load_model_config
 from mmvit_plugins.analysis.flops import format_flops
 from mmvit_plugins.engine import UserError
 
@@ -92,6 +92,7 @@ def test_small_network_by_hand():
         nn.Conv2d(8, 8, 3, padding='same', groups=8),
         nn.AdaptiveAvgPool2d(2),
         nn.UpsamplingBilinear2d(size=(5, 7)),
+        nn.Upsample((5, 7), mode='bicubic'),
         nn.Flatten(2),
         nn.LayerNorm(35),
         nn.Linear(35, 10),
@@ -103,6 +104,7 @@ def test_small_network_by_hand():
         'group_norm': 5 * 8 * area,
         'adaptive_avg_pool2d': 8 * area,
         'upsample_bilinear2d': 4 * 8 * 35,
+        'upsample_bicubic2d': 16 * 8 * 35,
         'layer_norm': 5 * 8 * 35,
         'linear': 8 * 35 * 10,
     }
@@ -172,6 +174,38 @@ def test_afformer_counts_as_the_official_code(variant, parameters, backbone, who
 def test_afformer_base_on_cityscapes_counts_as_the_official_code():
     result = count_config(CONFIGS / 'afformer/afformer_base_cityscapes.py', (1024, 2048))
     assert round(result['flops'] / 1e9, 3) == 34.376
+
+
+# Parameters of the authors' code, its count with fvcore at 224x224, and the predicted count of
+# convolutions, linear layers and attention at 512x512.
+@pytest.mark.parametrize(
+    ('variant', 'parameters', 'official', 'predicted'),
+    [
+        ('small', 22_545_981, 4.818, 27.5),
+        ('medium', 38_689_316, 7.470, 42.8),
+        ('base', 77_950_293, 15.610, 86.9),
+    ],
+)
+def test_sgformer_counts_as_the_official_code(variant, parameters, official, predicted):
+    config = CONFIGS / f'sgformer/sgformer_{variant}_in1k.py'
+    result = count_config(config)
+    backbone = build_model(load_model_config(config), backbone_only=True)
+    # the official code merges every token a second time, to the same result
+    second = sum(
+        (224 // stride) ** 2 * channels * depth // 2
+        for stride, channels, depth in zip(
+            (4, 8, 16), backbone.stage_channels, backbone.depths, strict=False
+        )
+    )
+    assert result['parameters'] == parameters
+    assert round((result['flops'] + second) / 1e9, 3) == official
+    assert result['unknown'] == {}
+
+    large = count_flops(backbone, (3, 512, 512))
+    left_out = ('layer_norm', 'group_norm', 'upsample_bicubic2d')
+    counted = large['flops'] - sum(large['operators'][name] for name in left_out)
+    assert round(counted / 1e9, 1) == predicted
+    assert large['unknown'] == {}
 
 
 def test_segformer_b0_agrees_with_the_literature():

@@ -313,3 +313,15 @@ def test_files_of_another_table_size_convert(tmp_path):
     assert "SGFormer 'small'" in line
     convert_file(tmp_path / 'ours.pth', tmp_path / 'back.pth', official=True)
     assert equal(read_checkpoint(tmp_path / 'back.pth')['state_dict'], state)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_trained_classifier_goes_back_to_the_authors_names(prefix, ours, official):
+    head = {'head.weight': torch.randn(10, 32), 'head.bias': torch.randn(10)}
+    trained = {f'{prefix}backbone.{key}': value for key, value in ours.items()}
+    trained |= {f'{prefix}{key.replace("head", "head.fc")}': value for key, value in head.items()}
+    exported, names = convert_state(trained, official=True)
+    bare = {key: value for key, value in official.items() if not key.startswith('head.')}
+    stripped = {key.removeprefix(prefix): value for key, value in exported.items()}
+    assert equal(stripped, bare | head)
+    assert names == ['official SG-Former']
