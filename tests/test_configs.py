@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from miniature import fit, make
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import BATCH_AUGMENTS
 
 from mmvit_plugins.analysis import build_model
+from mmvit_plugins.engine.runtime import _set_tta
 from mmvit_plugins.registry import HOSTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -527,10 +528,7 @@ def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
 
     cfg.load_from = next((tmp_path / 'train').glob('*_[12].pth')).as_posix()
     assert 0 <= make_runner(deepcopy(cfg), tmp_path, 'test').test()[metric] <= 100
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    # its file holds the averaged weights as state_dict; the hook cannot load them past a wrapper
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'EMAHook']
+    _set_tta(cfg, name)
     assert 0 <= make_runner(cfg, tmp_path, 'tta').test()[metric] <= 100
 
 

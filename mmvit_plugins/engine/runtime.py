@@ -285,6 +285,10 @@ def _set_tta(cfg: Config, path: str) -> None:
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError(f'--tta needs tta_model and tta_pipeline, which {path} does not have')
     cfg.test_dataloader.dataset.pipeline = deepcopy(cfg.tta_pipeline)
+    # The hook would look for its averages under the wrapped model's names; a checkpoint's
+    # ``state_dict`` holds the averaged weights already.
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 

@@ -29,7 +29,8 @@ class Sleeper(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2**18))  # 1 MiB
 
     def forward(self, x):
-        CALLS.append((self.seconds, tuple(x.shape), torch.is_autocast_enabled(x.device.type)))
+        shape = tuple(map(int, x.shape))  # while FLOPs are counted they are tensors
+        CALLS.append((self.seconds, shape, torch.is_autocast_enabled(x.device.type)))
         TRAINING.append((self.training, torch.is_grad_enabled(), self.weight.grad is None))
         time.sleep(self.seconds)
         scratch = torch.empty(self.megabytes * 2**18)
@@ -133,21 +134,21 @@ def test_training_is_forward_and_backward(sleepers):
     assert sum(training for training, *_ in TRAINING) == len(TRAINING) / 2
 
 
-def test_gradients_reach_the_whole_network(afformer, monkeypatch):
+def test_gradients_reach_the_first_layer(afformer, monkeypatch):
     """Through a last layer norm as well, which passes no gradient of a mean or a mean square."""
     reached = []
 
     def zero_grad(self):
-        reached.append([p.grad.abs().max().item() for p in self.parameters()])
+        reached.append(next(self.parameters()).grad.abs().max())
         return real(self)
 
     real = nn.Module.zero_grad
     monkeypatch.setattr(nn.Module, 'zero_grad', zero_grad)
     with open(afformer, 'a') as file:
         file.write("model = dict(type='mmvit_plugins.Normed', inner=model)\n")
-    compare([afformer], [32], batch_size=2, modes=['train'], repeats=1, warmup=1)
+    compare([afformer], [64], batch_size=2, modes=['train'], repeats=1, warmup=1)
     assert len(reached) == 3  # warm-up, round, memory
-    assert min(map(min, reached)) > 1e-6
+    assert min(reached) > 1e-3
 
 
 def test_sizes_in_one_run(sleepers):

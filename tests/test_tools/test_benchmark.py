@@ -38,13 +38,13 @@ def test_growth_in_training(call, tmp_path):
     )
     # fmt: off
     result = call(
-        'benchmark.py', config, '--train', '--shape', 32, '--shape', 32, 64, '--repeats', 1,
-        '--warmup', 1, '--plot', 'new/growth.png', '--json', 'out.json',
+        'benchmark.py', config, '--train', '--shape', 64, '--shape', 64, 128, '--repeats', 1,
+        '--warmup', 1, '--batch-size', 2, '--plot', 'new/growth.png', '--json', 'out.json',
     )
     # fmt: on
     assert result.returncode == 0, result.stderr
     lines = json.loads((tmp_path / 'out.json').read_text())['results']
-    sizes = [[32, 32], [32, 64]]
+    sizes = [[64, 64], [64, 128]]
     assert [(r['mode'], r['shape']) for r in lines] == [
         (mode, shape) for mode in ('tensor', 'train') for shape in sizes
     ]
