@@ -250,6 +250,15 @@ def test_compiles_into_one_graph(make):
     sum(out.sum() for out in torch.compile(model.train(), fullgraph=True, backend='eager')(x))
 
 
+def test_exports(make):
+    """What is exported computes the same on another picture of the size."""
+    model = make().double().eval()
+    exported = torch.export.export(model, (torch.randn(1, 3, 65, 97, dtype=torch.float64),))
+    x = torch.randn(1, 3, 65, 97, dtype=torch.float64)
+    for a, b in zip(exported.module()(x), model(x), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-10)
+
+
 @pytest.mark.slow
 def test_compiles_for_any_size_at_once(make):
     """Tracing with symbolic sizes takes long; in float64, so that no near ties are broken anew."""

@@ -1,7 +1,7 @@
 """SG-Former-small with Semantic FPN on ADE20K, 512x512: 80,000 iterations of 32 (8 GPUs x 4).
 
 Run:       tools/dist_train.sh configs/sgformer/sgformer_small_fpn_ade20k.py 8
-Cost:      26.28 M parameters, 49.53 GFLOPs at 512x512 (tools/get_flops.py).
+Cost:      26.28 M parameters, 49.33 GFLOPs at 512x512 (tools/get_flops.py).
 Published: nothing that we found.
 Ours:      not trained yet.
 

@@ -1,7 +1,7 @@
 """SG-Former-S on 22 kinds of fruit and vegetable, 224x224, from random weights: 300 epochs (1 GPU).
 
 Run:       python tools/train.py configs/sgformer/sgformer_small_grocery22.py
-Cost:      22.04 M parameters, 4.86 GFLOPs at 224x224 (tools/get_flops.py).
+Cost:      22.04 M parameters, 4.82 GFLOPs at 224x224 (tools/get_flops.py).
 Published: nothing.
 Ours:      see README.md.
 

@@ -1,7 +1,7 @@
 """SG-Former-small with UperNet on ADE20K, 512x512: 160,000 iterations of 16 pictures (8 GPUs x 2).
 
 Run:       tools/dist_train.sh configs/sgformer/sgformer_small_upernet_ade20k.py 8
-Cost:      51.71 M parameters, 238.82 GFLOPs at 512x512 (tools/get_flops.py).
+Cost:      51.71 M parameters, 238.62 GFLOPs at 512x512 (tools/get_flops.py).
 Published: 49.9 mIoU, 51.5 multi-scale (the paper, as later papers quote it).
 Ours:      not trained yet.
 

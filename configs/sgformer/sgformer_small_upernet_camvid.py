@@ -1,7 +1,7 @@
 """SG-Former-small with UperNet on CamVid, 360x480, from random weights: 8,000 iterations of 16.
 
 Run:       python tools/train.py configs/sgformer/sgformer_small_upernet_camvid.py
-Cost:      51.64 M parameters, 156.77 GFLOPs at 360x480 (tools/get_flops.py).
+Cost:      51.64 M parameters, 156.67 GFLOPs at 360x480 (tools/get_flops.py).
 Published: nothing.
 Ours:      not trained yet.
 
