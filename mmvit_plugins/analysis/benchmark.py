@@ -172,7 +172,7 @@ def _candidates(
 def _without_resize(counted: dict, mode: str) -> int:
     """Take the FLOPs of what a mode runs: the logits are resized in mode ``'predict'`` only."""
     parts = counted['parts']
-    return sum(part['flops'] for part in parts if True or part['name'] != 'resize')
+    return sum(part['flops'] for part in parts if mode == 'predict' or part['name'] != 'resize')
 
 
 def _seconds(run: Callable[[], object], inner: int, device: torch.device) -> float:
