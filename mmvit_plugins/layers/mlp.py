@@ -49,10 +49,14 @@ class ConvMlp(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix channels, with a look at the neighbours."""
-        rows = max(STRIP // (x.shape[0] * x.shape[2] * self.fc1.out_features), 1)
-        # on a CPU a large hidden map costs more in fresh memory than in arithmetic
-        if not inference_on_cpu(x) or rows >= x.shape[1]:
-            return self.fc2(self.act(self.depthwise(self.fc1(x))))
+        if inference_on_cpu(x):
+            # a large hidden map costs more in fresh memory than in arithmetic
+            rows = max(STRIP // (x.shape[0] * x.shape[2] * self.fc1.out_features), 1)
+            if rows < x.shape[1]:
+                return self._in_strips(x, rows)
+        return self.fc2(self.act(self.depthwise(self.fc1(x))))
+
+    def _in_strips(self, x: torch.Tensor, rows: int) -> torch.Tensor:
         strips = []
         for start in range(0, x.shape[1], rows):
             above = min(start, 1)  # the row before, and below the row after, are only looked at
