@@ -4,17 +4,9 @@ A config sets ``backbone.arch``, ``decode_head.num_classes`` and ``data_preproce
 training crop (height, width) that smaller pictures are padded to.
 """
 
+_base_ = './segmentor.py'
+
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=(512, 512),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(type='mmvit_plugins.AFFormer', arch='tiny'),
     decode_head=dict(
         type='mmvit_plugins.AFFormerHead',
@@ -24,6 +16,4 @@ model = dict(
         num_classes=150,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -4,17 +4,9 @@ A config sets ``backbone.arch``, the channels that go with it, ``num_classes`` o
 ``data_preprocessor.size``, the training crop (height, width) that smaller pictures are padded to.
 """
 
+_base_ = './segmentor.py'
+
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=(512, 512),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(type='mmvit_plugins.SGFormer', arch='small', drop_path_rate=0.1),
     decode_head=dict(
         type='UPerHead',
@@ -41,6 +33,4 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

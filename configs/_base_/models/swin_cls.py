@@ -5,17 +5,10 @@ small inputs run too; mmpretrain then also shifts, masked, where a map is just o
 last block at 224x224. A config sets ``num_classes``.
 """
 
+_base_ = './classifier.py'
+
 model = dict(
-    type='ImageClassifier',
-    data_preprocessor=dict(
-        type='ClsDataPreprocessor',
-        num_classes=1000,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        to_rgb=True,
-    ),
     backbone=dict(type='SwinTransformer', arch='tiny', drop_path_rate=0.1, pad_small_map=True),
-    neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
         num_classes=1000,
