@@ -252,6 +252,7 @@ class AFFormer(Backbone):
     """
 
     archs = ARCHS
+    after_blocks = ('descriptor', 'aggregate')
 
     def __init__(
         self,
@@ -345,18 +346,3 @@ class AFFormer(Backbone):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-    def stage_modules(self) -> list[nn.Module]:
-        """The stem and the four stages, in the order in which they freeze."""
-        return [self.stem, *self.stages]
-
-    def layer_id(self, name: str) -> int:
-        """Depth of a parameter: 0 for the stem, then one for each block of the schedule."""
-        parts = name.split('.')
-        if parts[0] == 'stem':
-            return 0
-        stage = int(parts[1])
-        first, last = 1 + sum(self.depths[:stage]), sum(self.depths[: stage + 1])
-        if parts[2] == 'blocks':
-            return first + int(parts[3])
-        return last if parts[2] in ('descriptor', 'aggregate') else first

@@ -13,9 +13,9 @@ from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, compare, read
 class Backbone(ConvertsOnLoad, BaseModule):
     """A map in, maps out: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H / s_i), ceil(W / s_i))``.
 
-    A subclass sets ``archs``, calls ``resolve_arch`` and this constructor, builds its layers, and
-    ends its own constructor with ``self._freeze()``. It implements ``forward``, ``stage_modules``
-    and ``layer_id``.
+    A subclass sets ``archs``, calls ``resolve_arch`` and this constructor, builds ``stem`` and
+    ``stages`` (or overrides ``stage_modules`` and ``layer_id``), sets ``depths``, and ends its own
+    constructor with ``self._freeze()``. It implements ``forward``.
 
     Weights load from the authors' files as well as ours (see ``mmvit_plugins.checkpoint``). A file
     that would leave a part of the backbone without weights raises ``CheckpointMismatchError``.
@@ -42,6 +42,7 @@ class Backbone(ConvertsOnLoad, BaseModule):
 
     archs: dict[str, dict] = {}
     input_layer = 'stem.0.conv.weight'  # its channels follow ``in_channels``
+    after_blocks = ('norm',)  # parts of a stage that follow its blocks
     min_size = 1  # smallest height and width of the input, in pixels
     locates_in_parent = True
 
@@ -119,12 +120,23 @@ class Backbone(ConvertsOnLoad, BaseModule):
             )
 
     def stage_modules(self) -> list[nn.Module]:
-        """List the stem and then the stages."""
-        raise NotImplementedError
+        """List the stem and then the stages, in the order in which they freeze."""
+        return [self.stem, *self.stages]
 
     def layer_id(self, name: str) -> int:
-        """Depth of a parameter: 0 for the stem, ``sum(self.depths)`` for the last block."""
-        raise NotImplementedError
+        """Depth of a parameter: 0 for the stem, then one for each block of the schedule.
+
+        What comes before a stage's blocks belongs to the first of them, ``after_blocks`` to the
+        last.
+        """
+        parts = name.split('.')
+        if parts[0] == 'stem':
+            return 0
+        stage = int(parts[1])
+        first, last = 1 + sum(self.depths[:stage]), sum(self.depths[: stage + 1])
+        if parts[2] == 'blocks':
+            return first + int(parts[3])
+        return last if parts[2] in self.after_blocks else first
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Tell a parameter's depth for layer-wise learning-rate decay, as mmpretrain asks for it.

@@ -738,21 +738,6 @@ class SGFormer(Backbone):
             guidance.append(Guidance(torch.stack(maps, dim=1), torch.stack(places, dim=1)))
         return guidance
 
-    def stage_modules(self) -> list[nn.Module]:
-        """The stem and the four stages, in the order in which they freeze."""
-        return [self.stem, *self.stages]
-
-    def layer_id(self, name: str) -> int:
-        """Depth of a parameter: 0 for the stem, then one for each block."""
-        parts = name.split('.')
-        if parts[0] == 'stem':
-            return 0
-        stage = int(parts[1])
-        first, last = 1 + sum(self.depths[:stage]), sum(self.depths[: stage + 1])
-        if parts[2] == 'blocks':
-            return first + int(parts[3])
-        return last if parts[2] == 'norm' else first
-
     def adapt_tensor(
         self, name: str, value: torch.Tensor, like: torch.Tensor
     ) -> torch.Tensor | None:
