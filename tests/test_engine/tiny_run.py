@@ -6,7 +6,6 @@ half of the bytes), ``interrupt`` (SIGINT there) or ``full`` (no file may grow o
 
 import builtins
 import json
-import os
 import resource
 import signal
 import sys
@@ -99,7 +98,7 @@ class Half:
     def write(self, data):
         self.file.write(data[: len(data) // 2])
         self.file.flush()
-        os.kill(os.getpid(), self.signal)
+        signal.raise_signal(self.signal)  # to this thread, so that it is seen before the return
 
 
 def half_open(path, mode='r'):
