@@ -12,6 +12,7 @@ from mmvit_plugins.models.backbones import sgformer
 from mmvit_plugins.models.backbones.sgformer import (
     ARCHS,
     REGIONS,
+    HybridScaleAttention,
     SelfGuidedAttention,
     Windows,
     attend,
@@ -247,6 +248,15 @@ def test_attend_in_one_window_is_plain_attention():
     expected = (weights @ values).transpose(1, 2).flatten(2).view_as(q)
     assert torch.allclose(out, expected)
     assert torch.allclose(received.flatten(1), weights.mean((1, 2)))
+
+
+def test_cells_over_an_edge_are_filled_with_its_tokens():
+    attn = HybridScaleAttention(8, 2, 4, True)
+    x = torch.randn(1, 10, 7, 8)
+    padded = torch.nn.functional.pad(x.permute(0, 3, 1, 2), (0, 1, 0, 2), mode='replicate')
+    keys, expected = attn.coarse_keys(x), attn.coarse_keys(padded.permute(0, 2, 3, 1))
+    assert keys[0].shape == (1, 3, 2, 4)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(keys, expected, strict=True))
 
 
 def test_attend_in_windows_equals_each_window_alone():

@@ -331,12 +331,14 @@ class HybridScaleAttention(nn.Module):
 
         A cell that reaches over an edge is filled up with the edge's tokens.
         """
-        x = x.permute(0, 3, 1, 2)
-        sides = [ceil_div(side, self.sr_ratio) * self.sr_ratio for side in x.shape[2:]]
-        below, right = (padded - side for padded, side in zip(sides, x.shape[2:], strict=True))
-        if not (known(below == 0) and known(right == 0)):
-            x = F.pad(x, (0, right, 0, below), mode='replicate')
-        x = self.act(self.sr_norm(self.sr(x).permute(0, 2, 3, 1)))
+        for dim in (1, 2):
+            beyond = ceil_div(x.shape[dim], self.sr_ratio) * self.sr_ratio - x.shape[dim]
+            if not known(beyond == 0):
+                # not F.pad, whose replicating backward breaks in compiled training (torch 2.12)
+                edge = x.narrow(dim, x.shape[dim] - 1, 1)
+                x = torch.cat((x, edge.repeat_interleave(beyond, dim)), dim=dim)
+        x = self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = self.act(self.sr_norm(x))
         return self.coarse_kv(x).chunk(2, dim=-1)
 
     def forward(
