@@ -335,8 +335,9 @@ class HybridScaleAttention(nn.Module):
             beyond = ceil_div(x.shape[dim], self.sr_ratio) * self.sr_ratio - x.shape[dim]
             if not known(beyond == 0):
                 # not F.pad, whose replicating backward breaks in compiled training (torch 2.12)
-                edge = x.narrow(dim, x.shape[dim] - 1, 1)
-                x = torch.cat((x, edge.repeat_interleave(beyond, dim)), dim=dim)
+                edge = x[:, -1:] if dim == 1 else x[:, :, -1:]
+                sizes = [beyond if i == dim else -1 for i in range(4)]
+                x = torch.cat((x, edge.expand(sizes)), dim=dim)
         x = self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = self.act(self.sr_norm(x))
         return self.coarse_kv(x).chunk(2, dim=-1)
