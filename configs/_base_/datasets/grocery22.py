@@ -99,20 +99,8 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=64,
-    num_workers=4,
-    persistent_workers=True,
-    pin_memory=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='meta/test.txt',
-        data_prefix='test',
-        pipeline=test_pipeline,
-    ),
+    val_dataloader,
+    dataset=dict(val_dataloader['dataset'], ann_file='meta/test.txt', data_prefix='test'),
 )
 val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
