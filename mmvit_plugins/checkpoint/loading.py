@@ -45,7 +45,7 @@ def find_prefixes(keys: Iterable[str], anchors: list[str]) -> list[str]:
 
 def anchors_of(name: str) -> list[str]:
     """List the keys by which weights of the class ``name`` are known, in any layout."""
-    return [anchor for x in CONVERTERS.get(name, ()) for anchor in (x.anchor, x.our_anchor)]
+    return [anchor for layout in CONVERTERS.get(name, ()) for anchor in layout.anchors]
 
 
 def locate(

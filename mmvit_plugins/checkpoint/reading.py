@@ -20,10 +20,7 @@ AVERAGED = ('state_dict_ema', 'model_ema')
 WRAPPERS = (*AVERAGED, 'state_dict', 'model', 'ema_state_dict', 'module')
 # What our models' weights are known by, in any layout, at the end of a key.
 ANCHORS = tuple(
-    anchor
-    for layouts in CONVERTERS.values()
-    for layout in layouts
-    for anchor in (layout.anchor, layout.our_anchor)
+    anchor for layouts in CONVERTERS.values() for layout in layouts for anchor in layout.anchors
 )
 
 # timm's files hold the arguments of the run: without this, mmengine would warn at length and fall

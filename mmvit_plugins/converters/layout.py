@@ -35,3 +35,8 @@ class Layout:
     from_ours: Callable[[State], State]
     classifier: str | None = None
     hint: Callable[[State], str | None] = lambda state: None
+
+    @property
+    def anchors(self) -> tuple[str, str]:
+        """What a file is known by in either layout."""
+        return self.anchor, self.our_anchor
