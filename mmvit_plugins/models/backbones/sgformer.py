@@ -332,12 +332,12 @@ class HybridScaleAttention(nn.Module):
         A cell that reaches over an edge is filled up with the edge's tokens.
         """
         for dim in (1, 2):
-            beyond = ceil_div(x.shape[dim], self.sr_ratio) * self.sr_ratio - x.shape[dim]
-            if not known(beyond == 0):
+            side = x.shape[dim]
+            padded = ceil_div(side, self.sr_ratio) * self.sr_ratio
+            if not known(padded == side):
                 # not F.pad, whose replicating backward breaks in compiled training (torch 2.12)
-                edge = x[:, -1:] if dim == 1 else x[:, :, -1:]
-                sizes = [beyond if i == dim else -1 for i in range(4)]
-                x = torch.cat((x, edge.expand(sizes)), dim=dim)
+                places = torch.arange(padded, device=x.device).clamp(max=side - 1)
+                x = x.index_select(dim, places)
         x = self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = self.act(self.sr_norm(x))
         return self.coarse_kv(x).chunk(2, dim=-1)
