@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.models import AFFormer, SGFormer
+from mmvit_plugins.models import AFFormer, SGFormer, SwinTransformer
 
 # A small variant of each backbone, so that a test takes a fraction of a second.
 CASES = {
@@ -28,6 +28,15 @@ CASES = {
             'num_heads': (2, 2, 4, 3),
             'depths': (2, 2, 4, 1),
             'mlp_ratio': 2,
+        },
+    ),
+    'SwinTransformer': (
+        SwinTransformer,
+        {
+            'embed_dims': 8,
+            'depths': (2, 2, 2, 1),
+            'num_heads': (1, 2, 2, 4),
+            'window_size': 7,
         },
     ),
 }

@@ -1,16 +1,31 @@
 """Layers that more than one backbone uses; they need torch only."""
 
+from .attention import attention
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
-from .mlp import ConvMlp, ResidualDepthwise, depthwise
-from .weights import init_weights
+from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
+from .sizes import captured, ceil_div, compact, crop, known, pad, resize_table
+from .weights import init_linears, init_weights
+from .windows import cut_windows, join_windows
 
 __all__ = [
     'ConvMlp',
     'ConvNormAct',
     'DropPath',
+    'Mlp',
     'ResidualDepthwise',
+    'attention',
+    'captured',
+    'ceil_div',
+    'compact',
+    'crop',
+    'cut_windows',
     'depthwise',
     'drop_path_rates',
+    'init_linears',
     'init_weights',
+    'join_windows',
+    'known',
+    'pad',
+    'resize_table',
 ]

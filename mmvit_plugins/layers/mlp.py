@@ -1,15 +1,31 @@
-"""Layers with a look at the neighbours: depthwise convolutions on maps, and the MLP around one."""
+"""MLPs, plain and with a depthwise convolution, and what they are made of."""
 
 import torch
 from torch import nn
+
+from .sizes import captured
 
 STRIP = 2**20  # most elements of an MLP's hidden map at once, where it is cut into strips
 
 
 def inference_on_cpu(x: torch.Tensor) -> bool:
     """Tell whether an operation runs for itself: no backward pass, no graph, no GPU."""
-    captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not captured
+    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not captured()
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear, with dropout after either: ``(..., C) -> (..., C)``."""
+
+    def __init__(self, channels: int, hidden: int, drop_rate: float = 0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, channels)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix channels."""
+        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
 def depthwise(channels: int, window: int) -> nn.Conv2d:

@@ -1,7 +1,7 @@
 """Models: the backbones always, the rest as far as its host is installed."""
 
 from ..registry import MODELS, alias_in_root, is_available, missing_host
-from .backbones import AFFormer, SGFormer
+from .backbones import AFFormer, SGFormer, SwinTransformer
 
 if is_available('mmseg'):
     from .seg_heads import AFFormerHead
@@ -11,4 +11,4 @@ else:
 
 alias_in_root('AFFormer', 'SGFormer')
 
-__all__ = ['AFFormer', 'AFFormerHead', 'SGFormer']
+__all__ = ['AFFormer', 'AFFormerHead', 'SGFormer', 'SwinTransformer']

@@ -3,5 +3,6 @@
 from .afformer import AFFormer
 from .base import Backbone
 from .sgformer import SGFormer
+from .swin import SwinTransformer
 
-__all__ = ['AFFormer', 'Backbone', 'SGFormer']
+__all__ = ['AFFormer', 'Backbone', 'SGFormer', 'SwinTransformer']

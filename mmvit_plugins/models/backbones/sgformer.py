@@ -18,10 +18,22 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils.checkpoint import checkpoint
 
-from ...layers import ConvMlp, DropPath, depthwise, drop_path_rates, init_weights
+from ...layers import (
+    ConvMlp,
+    DropPath,
+    attention,
+    ceil_div,
+    crop,
+    cut_windows,
+    depthwise,
+    drop_path_rates,
+    init_weights,
+    join_windows,
+    known,
+    resize_table,
+)
 from ...registry import MODELS
 from .base import Backbone
 
@@ -52,28 +64,6 @@ class Guidance(NamedTuple):
 
     importance: torch.Tensor
     regions: torch.Tensor
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Divide and round up, in integers only, which symbolic sizes need."""
-    return (a + b - 1) // b
-
-
-def known(condition: bool) -> bool:
-    """Tell whether a condition on sizes holds; for symbolic sizes, whether it holds for all."""
-    return bool(condition) if torch.jit.is_tracing() else statically_known_true(condition)
-
-
-def compact(x: torch.Tensor) -> torch.Tensor:
-    """Copy to dense memory, without asking (a question of symbolic sizes) whether it is needed."""
-    return x.clone(memory_format=torch.contiguous_format)
-
-
-def crop(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    """Cut a map ``(N, H, W, ...)`` down to ``sides`` at the bottom and right."""
-    if known(x.shape[1] == sides[0]) and known(x.shape[2] == sides[1]):
-        return x
-    return compact(x[:, : sides[0], : sides[1]])
 
 
 class Windows:
@@ -125,22 +115,12 @@ class Windows:
 
     def cut(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Cut a map ``(N, H, W, C)`` into windows of ``size``: ``(N * windows, places, C)``."""
-        (rows, columns), (height, width), (batch, *sides, channels) = self.count, size, x.shape
-        below, right = rows * height - sides[0], columns * width - sides[1]
-        if not (known(below == 0) and known(right == 0)):
-            x = F.pad(x, (0, 0, 0, right, 0, below))
-        if known(rows == 1) and known(columns == 1):
-            return x.flatten(1, 2)
-        x = x.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3)
-        return compact(x).view(batch * rows * columns, height * width, channels)
+        return cut_windows(x, self.count, size).flatten(0, 1)
 
     def join(self, x: torch.Tensor, size: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
         """Undo :meth:`cut` for a map of ``sides``: ``(N, H, W, C)``."""
-        (rows, columns), (height, width) = self.count, size
-        x = x.view(-1, rows, columns, height, width, x.shape[-1])
-        if not (known(rows == 1) and known(columns == 1)):
-            x = compact(x.transpose(2, 3))
-        return crop(x.view(-1, rows * height, columns * width, x.shape[-1]), sides)
+        windows = x.unflatten(0, (-1, self.count[0] * self.count[1]))
+        return join_windows(windows, self.count, size, sides)
 
 
 def attend(
@@ -202,7 +182,7 @@ def attention_and_means(
         tuple: ``(B, h, L, d)`` in v's type, and ``(B, K)`` in float32 (or float64).
     """
     fused = torch.is_grad_enabled()
-    mixed = [F.scaled_dot_product_attention(q, k, v, attn_mask=mask)] if fused else []
+    mixed = [attention(q, k, v, mask)] if fused else []
     dtype = torch.promote_types(q.dtype, torch.float32)
     batch, heads, length, width = q.shape
     per_query = batch * heads * k.shape[2]
@@ -409,7 +389,7 @@ class SelfGuidedAttention(nn.Module):
         source = self.merged(x, importance) if self.regions else self.pooled(x)
         q, (k, v) = self.q(x).flatten(1, 2), self.kv(source).chunk(2, dim=-1)
         q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        out = attention(q, k, v).transpose(1, 2).reshape(x.shape)
         return self.proj(out + self.lepe(x)), None
 
 
@@ -460,14 +440,6 @@ def sin_cos_table(rows: int, columns: int, channels: int) -> torch.Tensor:
         half = torch.cat((angles.sin(), angles.cos()), dim=1)
         halves.append(half.view(*view, -1).expand(rows, columns, -1))
     return torch.cat(halves, dim=-1)[None].to(torch.get_default_dtype())
-
-
-def resize_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Resize a table ``(1, rows, columns, C)`` bicubically."""
-    if known(rows == table.shape[1]) and known(columns == table.shape[2]):
-        return table
-    table = F.interpolate(table.permute(0, 3, 1, 2), (rows, columns), mode='bicubic')
-    return table.permute(0, 2, 3, 1)
 
 
 class Stem(nn.Module):

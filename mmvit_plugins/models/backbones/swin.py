@@ -1,0 +1,431 @@
+"""Swin Transformer: hierarchical vision transformer using shifted windows.
+
+Paper: Liu et al., ICCV 2021, arXiv:2103.14030. Official code:
+github.com/microsoft/Swin-Transformer (MIT). This is an independent implementation with the same
+numbers; the checkpoint files of the authors, of mmpretrain, mmsegmentation, mmdetection and of timm
+load as they are.
+
+Differs from the official code: any input size (see :class:`SwinTransformer`); patch merging opens a
+stage instead of closing the one before; shift and partition are one gather whose places, like the
+mask and in inference the sum of bias and mask, are kept from one picture to the next of its size.
+"""
+
+from collections.abc import Sequence
+from math import isqrt
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ...layers import (
+    DropPath,
+    Mlp,
+    attention,
+    captured,
+    ceil_div,
+    crop,
+    cut_windows,
+    drop_path_rates,
+    init_linears,
+    join_windows,
+    pad,
+    resize_table,
+)
+from ...registry import MODELS
+from .base import Backbone
+
+ARCHS = {
+    'tiny': {
+        'embed_dims': 96,
+        'depths': (2, 2, 6, 2),
+        'num_heads': (3, 6, 12, 24),
+        'window_size': 7,
+    },
+    'small': {
+        'embed_dims': 96,
+        'depths': (2, 2, 18, 2),
+        'num_heads': (3, 6, 12, 24),
+        'window_size': 7,
+    },
+    'base': {
+        'embed_dims': 128,
+        'depths': (2, 2, 18, 2),
+        'num_heads': (4, 8, 16, 32),
+        'window_size': 7,
+    },
+    'large': {
+        'embed_dims': 192,
+        'depths': (2, 2, 18, 2),
+        'num_heads': (6, 12, 24, 48),
+        'window_size': 7,
+    },
+    'tiny_c24': {
+        'embed_dims': 96,
+        'depths': (2, 2, 6, 2),
+        'num_heads': (4, 8, 16, 32),
+        'window_size': 8,
+    },
+}
+STRIDES = (4, 8, 16, 32)
+MLP_RATIO = 4
+MASKED = -100.0  # what the official code adds where two places of a window are no neighbours
+SMALL_MAPS = ('official', 'dense')
+
+
+class ShiftedWindows:
+    """Where the tokens of a map go when it is shifted and cut into windows.
+
+    Args:
+        sides (Sequence[int]): Height and width of the map.
+        window (int): Side of a window; the map is filled up with zeros to multiples of it.
+        shift (int): By how many places the map is rolled up and left before it is cut.
+        device (torch.device): Where the map is.
+
+    Attributes:
+        window: As given.
+        shift: As given.
+        mask: ``(windows, places, places)``: what is added to the attention of two places of a
+            shifted window: 0, or -100 if they are neighbours only by the roll. None without shift.
+    """
+
+    def __init__(self, sides: Sequence[int], window: int, shift: int, device: torch.device):
+        self.sides = sides
+        self.window = window
+        self.shift = shift
+        self.count = [ceil_div(side, window) for side in sides]
+        self.size = (window, window)
+        self.full = [count * window for count in self.count]
+        self.mask = None
+        if not shift:
+            return
+        rows, columns = self.full
+        places = torch.arange(rows * columns, device=device).view(1, rows, columns, 1)
+        rolled = torch.roll(places, (-shift, -shift), (1, 2))
+        self.order = cut_windows(rolled, self.count, self.size).flatten()
+        places = places.view(1, self.count[0] * self.count[1], window**2, 1)
+        joined = join_windows(places, self.count, self.size, self.full)
+        self.inverse = torch.roll(joined, (shift, shift), (1, 2)).flatten()
+        regions = 0
+        for side, view in ((rows, (1, -1, 1, 1)), (columns, (1, 1, -1, 1))):
+            place = torch.arange(side, device=device)
+            band = (place >= side - window).int() + (place >= side - shift).int()
+            regions = 3 * regions + band.view(view)
+        regions = cut_windows(regions, self.count, self.size).squeeze(-1).squeeze(0)
+        apart = regions.unsqueeze(1) != regions.unsqueeze(2)
+        self.mask = torch.zeros(apart.shape, device=device).masked_fill_(apart, MASKED)
+
+    def cut(self, x: torch.Tensor) -> torch.Tensor:
+        """Shift and cut a map: ``(N, H, W, C) -> (N, windows, places, C)``."""
+        if not self.shift:
+            return cut_windows(x, self.count, self.size)
+        x = pad(x, self.full).flatten(1, 2).index_select(1, self.order)
+        return x.unflatten(1, (self.count[0] * self.count[1], self.window**2))
+
+    def join(self, x: torch.Tensor) -> torch.Tensor:
+        """Undo :meth:`cut`: ``(N, H, W, C)``."""
+        if not self.shift:
+            return join_windows(x, self.count, self.size, self.sides)
+        x = x.flatten(1, 2).index_select(1, self.inverse).unflatten(1, tuple(self.full))
+        return crop(x, self.sides)
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows, with a bias by relative position: ``(N, W, L, C)``, same shape."""
+
+    def __init__(
+        self, channels: int, num_heads: int, window: int, attn_drop_rate: float, drop_rate: float
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.attn_drop_rate = attn_drop_rate
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.relative_position_bias_table = nn.Parameter(
+            nn.init.trunc_normal_(torch.zeros((2 * window - 1) ** 2, num_heads), std=0.02)
+        )
+        self.proj = nn.Linear(channels, channels)
+        self.drop = nn.Dropout(drop_rate)
+        self._kept = None  # (what it was made from, bias plus mask)
+
+    def bias(self, windows: ShiftedWindows) -> torch.Tensor:
+        """Make what is added to the products: ``(h, L, L)``, or with a mask ``(W, h, L, L)``."""
+        side = torch.arange(windows.window, device=self.relative_position_bias_table.device)
+        away = side[:, None] - side + self.window - 1
+        index = away[:, None, :, None] * (2 * self.window - 1) + away[None, :, None]
+        bias = self.relative_position_bias_table[index.flatten()]
+        bias = bias.t().reshape(self.num_heads, windows.window**2, windows.window**2)
+        if windows.mask is None:
+            return bias
+        return bias + windows.mask.to(bias.dtype).unsqueeze(1)
+
+    def _kept_bias(self, windows: ShiftedWindows) -> torch.Tensor:
+        table = self.relative_position_bias_table
+        if torch.is_grad_enabled() or captured() or type(table) is not nn.Parameter:
+            return self.bias(windows)
+        made_from = windows, table.data_ptr(), table._version, table.dtype
+        if self._kept is None or self._kept[0] != made_from:
+            self._kept = made_from, self.bias(windows)
+        return self._kept[1]
+
+    def train(self, mode: bool = True) -> 'WindowAttention':
+        """Switch modes, and forget what was kept: weights may have been exchanged unseen."""
+        self._kept = None
+        return super().train(mode)
+
+    def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
+        """Mix the tokens of each window."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        drop = self.attn_drop_rate if self.training else 0.0
+        out = attention(q, k, v, self._kept_bias(windows), dropout_p=drop)
+        return self.drop(self.proj(out.transpose(2, 3).flatten(3)))
+
+
+class SwinBlock(nn.Module):
+    """Attention in windows and an MLP, each after a norm: ``(N, H, W, C)``, same shape."""
+
+    def __init__(self, channels: int, attn: nn.Module, drop_rate: float, drop_path: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = attn
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = Mlp(channels, MLP_RATIO * channels, drop_rate)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
+        """Run the block in these windows."""
+        x = x + self.drop_path(windows.join(self.attn(windows.cut(self.norm1(x)), windows)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class Stem(nn.Module):
+    """Patches of 4 x 4 pixels: ``(N, C, H, W) -> (N, ceil(H / 4), ceil(W / 4), C')``."""
+
+    def __init__(self, in_channels: int, channels: int, drop_rate: float):
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, channels, STRIDES[0], STRIDES[0])
+        self.norm = nn.LayerNorm(channels)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embed a picture, filled up with zeros to whole patches."""
+        sides = [ceil_div(side, STRIDES[0]) * STRIDES[0] for side in x.shape[2:]]
+        x = pad(x.permute(0, 2, 3, 1), sides).permute(0, 3, 1, 2)
+        x = self.proj(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        return self.drop(self.norm(x))
+
+
+class PatchMerging(nn.Module):
+    """Merge 2 x 2 tokens: ``(N, H, W, C) -> (N, ceil(H / 2), ceil(W / 2), 2 C)``.
+
+    Joined channels come in the official order of places: (row, column) = (0, 0), (1, 0), (0, 1),
+    (1, 1).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * channels)
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Merge; odd sizes are filled up with zeros."""
+        rows, columns = (ceil_div(side, 2) for side in x.shape[1:3])
+        x = pad(x, (2 * rows, 2 * columns)).unflatten(2, (columns, 2)).unflatten(1, (rows, 2))
+        return self.reduction(self.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3)))
+
+
+class SwinStage(nn.Module):
+    """Merging, blocks: ``(N, H, W, C) -> (N, H', W', C')``. Its norm is for the output only."""
+
+    def __init__(
+        self,
+        merge: nn.Module,
+        blocks: Sequence[nn.Module],
+        norm: nn.Module,
+        window: int,
+        small_map: str,
+        with_cp: bool,
+    ):
+        super().__init__()
+        self.window = window
+        self.small_map = small_map
+        self.with_cp = with_cp
+        self.merge = merge
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self._kept = None  # (map's size and device, windows)
+
+    def windows(self, x: torch.Tensor) -> tuple[ShiftedWindows, ShiftedWindows]:
+        """Lay out the windows of even and odd blocks for a map ``(N, H, W, C)``."""
+        sides = tuple(x.shape[1:3])
+        if captured() or type(x) is not torch.Tensor:
+            return self._lay_out(sides, x.device)
+        if self._kept is None or self._kept[0] != (sides, x.device):
+            with torch.inference_mode(False):  # or training could not use them later
+                self._kept = (sides, x.device), self._lay_out(sides, x.device)
+        return self._kept[1]
+
+    def _lay_out(
+        self, sides: tuple[int, int], device: torch.device
+    ) -> tuple[ShiftedWindows, ShiftedWindows]:
+        window, shift = self.window, self.window // 2
+        if self.small_map == 'official' and min(sides) <= window:
+            window, shift = min(sides), 0
+        even = ShiftedWindows(sides, window, 0, device)
+        return even, ShiftedWindows(sides, window, shift, device) if shift else even
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the stage."""
+        x = self.merge(x)
+        windows = self.windows(x)
+        for i, block in enumerate(self.blocks):
+            if self.with_cp and x.requires_grad:
+                x = checkpoint(block, x, windows[i % 2], use_reentrant=False)
+            else:
+                x = block(x, windows[i % 2])
+        return x
+
+
+@MODELS.register_module()
+class SwinTransformer(Backbone):
+    """Swin backbone: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H / s_i), ceil(W / s_i))``.
+
+    Up to four maps at strides 4, 8, 16, 32, each through a norm of its own and before the next
+    merging.
+
+    Any input size: pictures are filled up with zeros to whole patches, maps to whole windows (after
+    the first norm of a block) and to even sides before merging, at the bottom and right. As in all
+    the hosts, tokens attend to these zeros (which have the bias of the linear layer as key and
+    value), so weights trained there keep their numbers.
+
+    Maps that one window holds are where implementations differ, and weights notice:
+
+    - 'official': where the shorter side is not larger than the window, windows shrink to it and
+      nothing is shifted. So are the published classifiers trained (their last stage at 224x224 is
+      one window of 7x7), and mmpretrain, timm and torchvision do likewise when a map is one window.
+    - 'dense': always shifts and fills up to windows, as mmsegmentation and mmdetection do. So are
+      their segmentors and detectors trained.
+
+    Args:
+        arch (str | dict): 'tiny', 'small', 'base', 'large', 'tiny_c24', or a dict with
+            ``embed_dims`` (channels of the first stage, which double from stage to stage),
+            ``depths`` and ``num_heads`` (four numbers each) and ``window_size``.
+        in_channels (int): Channels of the input.
+        window_size (int, optional): Side of a window in tokens; by default the variant's. The
+            published models for 384x384 have 12.
+        small_map (str, optional): 'official' or 'dense', see above. By default 'official' where
+            the last stage alone is returned, as for classification, otherwise 'dense'.
+        out_indices (Sequence[int]): Stages to return, of 0..3; norms exist for these.
+        drop_rate (float): Dropout after the embedding, projections and in the MLPs.
+        attn_drop_rate (float): Dropout of attention weights.
+        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        with_cp (bool): Recompute the blocks in the backward pass to save memory.
+        allow_partial_load (bool): See :class:`Backbone`.
+        init_cfg (dict, optional): mmengine's initialisation, such as
+            ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or any named above.
+
+    Raises:
+        ValueError: For an unknown or inconsistent argument.
+    """
+
+    archs = ARCHS
+    input_layer = 'stem.proj.weight'
+    # Classifiers have a norm after the last stage only.
+    starts_fresh = ('stages.0.norm.', 'stages.1.norm.', 'stages.2.norm.')
+
+    def __init__(
+        self,
+        arch: str | dict = 'tiny',
+        in_channels: int = 3,
+        window_size: int | None = None,
+        small_map: str | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        allow_partial_load: bool = False,
+        init_cfg: dict | None = None,
+    ):
+        arch = self.resolve_arch(arch)
+        if window_size is not None:
+            arch = {**arch, 'window_size': window_size}
+        self._check_arch(**arch)
+        if small_map not in (None, *SMALL_MAPS):
+            raise ValueError(
+                f'SwinTransformer: small_map={small_map!r} must be one of {SMALL_MAPS}, or None'
+            )
+        channels = [arch['embed_dims'] * 2**i for i in range(4)]
+        super().__init__(
+            in_channels=in_channels,
+            stage_channels=channels,
+            stage_strides=STRIDES,
+            out_indices=out_indices,
+            drop_path_rate=drop_path_rate,
+            frozen_stages=frozen_stages,
+            norm_eval=False,
+            allow_partial_load=allow_partial_load,
+            init_cfg=init_cfg,
+        )
+        self.depths = tuple(arch['depths'])
+        if small_map is None:
+            small_map = 'official' if self.out_indices == (3,) else 'dense'
+        self.stem = Stem(in_channels, channels[0], drop_rate)
+        rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
+        window = arch['window_size']
+        self.stages = nn.ModuleList()
+        for i, (heads, depth) in enumerate(zip(arch['num_heads'], self.depths, strict=True)):
+            blocks = []
+            for _ in range(depth):
+                attn = WindowAttention(channels[i], heads, window, attn_drop_rate, drop_rate)
+                blocks.append(SwinBlock(channels[i], attn, drop_rate, next(rates)))
+            merge = PatchMerging(channels[i - 1]) if i else nn.Identity()
+            norm = nn.LayerNorm(channels[i]) if i in self.out_indices else nn.Identity()
+            self.stages.append(SwinStage(merge, blocks, norm, window, small_map, with_cp))
+        init_linears(self)
+        self._freeze()
+
+    @staticmethod
+    def _check_arch(
+        embed_dims: int, depths: Sequence[int], num_heads: Sequence[int], window_size: int
+    ) -> None:
+        for name, values in {'depths': depths, 'num_heads': num_heads}.items():
+            if len(values) != 4 or min(values) < 1:
+                raise ValueError(
+                    f'SwinTransformer: {name}={tuple(values)} must have four positive entries, one '
+                    'for each stage'
+                )
+        if any(embed_dims * 2**i % heads for i, heads in enumerate(num_heads)):
+            raise ValueError(
+                f'SwinTransformer: embed_dims={embed_dims}, doubled from stage to stage, must be '
+                f'multiples of num_heads={tuple(num_heads)}'
+            )
+        if not isinstance(window_size, int) or window_size < 1:
+            raise ValueError(
+                f'SwinTransformer: window_size={window_size!r} must be a positive integer'
+            )
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Compute the chosen stages' maps, in channels-last memory."""
+        self.check_input(x)
+        x = self.stem(x)
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(stage.norm(x).permute(0, 3, 1, 2))
+        return tuple(outs)
+
+    def adapt_tensor(
+        self, name: str, value: torch.Tensor, like: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Resize a table of another window; see :class:`Backbone` for the input layer."""
+        if not name.endswith('relative_position_bias_table'):
+            return super().adapt_tensor(name, value, like)
+        side, wanted = (isqrt(table.shape[0]) for table in (value, like))
+        if value.ndim != 2 or side**2 != value.shape[0] or value.shape[1] != like.shape[1]:
+            return None
+        table = resize_table(value.float().view(1, side, side, -1), wanted, wanted)
+        return table.reshape(like.shape)
