@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.models import AFFormer, SGFormer, SwinTransformer
+from mmvit_plugins.models import AFFormer, SGFormer, SwinTransformer, T2TViT
 
 # A small variant of each backbone, so that a test takes a fraction of a second.
 CASES = {
@@ -37,6 +37,17 @@ CASES = {
             'depths': (2, 2, 2, 1),
             'num_heads': (1, 2, 2, 4),
             'window_size': 7,
+        },
+    ),
+    'T2TViT': (
+        T2TViT,
+        {
+            'tokens_type': 'performer',
+            'block': 'vit',
+            'embed_dims': 16,
+            'depths': (3,),
+            'num_heads': 2,
+            'mlp_ratio': 2,
         },
     ),
 }

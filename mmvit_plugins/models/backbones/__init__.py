@@ -4,5 +4,6 @@ from .afformer import AFFormer
 from .base import Backbone
 from .sgformer import SGFormer
 from .swin import SwinTransformer
+from .t2t_vit import T2TViT
 
-__all__ = ['AFFormer', 'Backbone', 'SGFormer', 'SwinTransformer']
+__all__ = ['AFFormer', 'Backbone', 'SGFormer', 'SwinTransformer', 'T2TViT']

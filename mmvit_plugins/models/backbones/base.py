@@ -10,6 +10,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, compare, read_checkpoint
 
 
+def repeat_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Fit a weight ``(C', C, ...)`` to another number of input channels, ``(C', channels, ...)``.
+
+    They are repeated in turn and scaled so that a constant picture gives the same sum.
+    """
+    repeated = weight[:, torch.arange(channels) % weight.shape[1]]
+    return repeated * (weight.shape[1] / channels)
+
+
 class Backbone(ConvertsOnLoad, BaseModule):
     """A map in, maps out: ``(N, C, H, W) -> tuple of (N, C_i, ceil(H / s_i), ceil(W / s_i))``.
 
@@ -195,16 +204,10 @@ class Backbone(ConvertsOnLoad, BaseModule):
     def adapt_tensor(
         self, name: str, value: torch.Tensor, like: torch.Tensor
     ) -> torch.Tensor | None:
-        """Fit the input layer of a file to another number of channels.
-
-        The file's channels are repeated in turn and scaled so that a constant image gives the same
-        sum.
-        """
+        """Fit the input layer of a file to another number of channels."""
         if name != self.input_layer or value[:, :1].shape != like[:, :1].shape:
             return None
-        channels = value.shape[1]
-        repeated = value[:, torch.arange(like.shape[1]) % channels]
-        return repeated * (channels / like.shape[1])
+        return repeat_channels(value, like.shape[1])
 
     def compare_variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple]:
         """Compare a state in our layout with every variant; what can be adapted is not mis-sized.
