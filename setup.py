@@ -67,6 +67,8 @@ setup(
     extras_require={
         'stack': STACK,
         'det': [*STACK, 'onedl-mmdetection>=3.5.1'],
+        # other libraries' networks for tools/benchmark.py
+        'benchmark': ['timm==1.0.31', 'torchvision'],
         'dev': ['matplotlib', 'pytest', 'ruff', 'scikit-learn', 'setuptools>=77,<82'],
     },
     zip_safe=False,

@@ -92,7 +92,8 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
 
     Keeps every class and every step of the pipelines; changes the data's place, sizes, batch size,
     workers and length, what a checkpoint holds, and mixed precision where there is no GPU for it,
-    as ``tools/train.py`` does. Test-time augmentation keeps its first two scales.
+    as ``tools/train.py`` does. Weights start at random, also where the config names a file of them.
+    Test-time augmentation keeps its first two scales.
 
     Args:
         cfg: A segmentation or classification config.
@@ -105,6 +106,9 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         loader.dataset.data_root = str(root)
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_dataloader.batch_size = 2
+    for part in (cfg.model, cfg.model.backbone):
+        if 'checkpoint' in (part.get('init_cfg') or ()):
+            part.pop('init_cfg')
     cfg.default_hooks.checkpoint.save_optimizer = False  # hundreds of megabytes that none reads
     if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'

@@ -195,7 +195,7 @@ def test_a_second_backbone_keeps_to_its_own_keys(official_backbone):
 def test_round_trip_to_the_official_layout(official):
     ours, found = convert_state(official)
     assert found == ['official AFFormer', 'official AFFormer head']
-    back, _ = convert_state(ours, official=True)
+    back, _ = convert_state(ours, to='official')
     assert back.keys() == official.keys()
     for key, value in official.items():
         expected = torch.zeros_like(value) if '.align.' in key else value

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import mmengine.registry
 import numpy as np
 import pytest
 import torch
 from miniature import fit, make
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import BATCH_AUGMENTS
 
 from mmvit_plugins.analysis import build_model
+from mmvit_plugins.converters import CONVERTERS
 from mmvit_plugins.engine.runtime import _set_tta
 from mmvit_plugins.registry import HOSTS
 
@@ -32,35 +35,51 @@ CONFIGS = {path.stem: path for path in FILES}
 
 @dataclass(frozen=True)
 class Method:
-    """The configs ``METHOD_VARIANT_SET`` that a method has: each variant on each of the sets."""
+    """Configs ``NAME_VARIANT_SET`` of a method: each of the variants on each of the sets."""
 
+    name: str
     variants: tuple[str, ...]
     sets: tuple[str, ...]
     drop_path: tuple[float, ...] | None = None  # of each variant, where they differ
+    runs: bool = True  # on miniatures, the first variant
+
+    def configs(self, key: str) -> list[str]:
+        return [f'{self.name}_{variant}_{key}' for variant in self.variants]
 
 
-METHODS = {
-    'afformer': Method(
-        ('tiny', 'small', 'base'), ('ade20k', 'cityscapes', 'coco-stuff10k', 'in1k')
+METHODS = (
+    Method(
+        'afformer',
+        ('tiny', 'small', 'base'),
+        ('ade20k', 'cityscapes', 'coco-stuff10k', 'in1k'),
     ),
-    'sgformer': Method(
-        ('small', 'medium', 'base'), ('in1k', 'upernet_ade20k'), drop_path=(0.1, 0.2, 0.4)
+    Method('sgformer', ('small', 'medium', 'base'), ('in1k', 'upernet_ade20k'), (0.1, 0.2, 0.4)),
+    Method('swin', ('tiny', 'small', 'base'), ('in1k',), (0.2, 0.3, 0.5)),
+    Method('swin', ('tiny', 'small', 'base'), ('upernet_ade20k',)),
+    Method(
+        'swin', ('tiny', 'small', 'base', 'large'), ('ft-22k_in1k',), (0.1, 0.2, 0.2, 0.2), False
     ),
-}
+    Method('swin', ('base', 'large'), ('384_ft-22k_in1k', 'in22k'), runs=False),
+)
 # each group under one recipe: its configs differ in the model only
 COMPARISONS = (
     ('afformer_tiny_camvid', 'segformer_mit-b0_camvid'),
     ('afformer_tiny_camvid', 'sgformer_small_upernet_camvid'),
-    ('sgformer_small_grocery22', 'swin_tiny_grocery22', 'resnet50_grocery22'),
+    ('afformer_tiny_camvid', 'swin_tiny_upernet_camvid'),
+    ('sgformer_small_grocery22', 'mmpretrain_swin_tiny_grocery22', 'resnet50_grocery22'),
+    ('sgformer_small_grocery22', 'swin_tiny_grocery22'),
+    ('sgformer_small_grocery22', 't2t_vit_7_grocery22'),
 )
 # trained on miniatures; the other variants differ from these in the backbone only
 RUNS = tuple(
     dict.fromkeys(
         (
-            *(f'{name}_{m.variants[0]}_{key}' for name, m in METHODS.items() for key in m.sets),
+            *(method.configs(key)[0] for method in METHODS if method.runs for key in method.sets),
             *(name for names in COMPARISONS for name in names),
             'afformer_tiny_digits',
             'sgformer_small_fpn_ade20k',
+            't2t_vit_14_in1k',
+            't2t_vit_14_upernet_ade20k',
         )
     )
 )
@@ -182,12 +201,7 @@ def decays(runner: Runner) -> dict[str, float]:
 
 
 def test_every_promised_config_exists():
-    promised = {
-        f'{name}_{variant}_{key}'
-        for name, method in METHODS.items()
-        for variant in method.variants
-        for key in method.sets
-    }
+    promised = {name for method in METHODS for key in method.sets for name in method.configs(key)}
     assert promised | set(RUNS) <= set(CONFIGS)
     assert len(CONFIGS) == len(FILES), 'a name says which config it is'
     assert (ROOT / 'configs/afformer/afformer_tiny_ade20k.py').is_file()
@@ -200,8 +214,10 @@ def test_builds_in_its_host_with_channels_that_fit(name):
     assert cfg.custom_imports == dict(imports=['mmvit_plugins'], allow_failed_imports=False), (
         'stock init_model(config) relies on it'
     )
-    model = build_model(cfg)
-    with torch.no_grad():
+    # without numbers, where the network can do without: some have 200 M parameters
+    swin = cfg.model.backbone.type == 'mmvit_plugins.SwinTransformer'
+    with torch.device('meta' if swin else 'cpu'), torch.no_grad():
+        model = build_model(cfg)
         channels = [stage.shape[1] for stage in model.backbone(torch.zeros(1, 3, 64, 64))]
     if cfg.model.backbone.type.startswith('mmvit_plugins.'):
         assert list(model.backbone.out_channels) == channels
@@ -281,31 +297,47 @@ def test_classes_and_sizes_agree(name):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
         sets = [DATASETS.build(dict(loader.dataset, lazy_init=True)) for loader in loaders]
-    assert {len(data.metainfo['classes']) for data in sets} == {cfg.model.head.num_classes}
+    classes = {len(data.metainfo.get('classes', ())) for data in sets}
+    if name.endswith('_in22k'):
+        assert classes == {0}, 'the names come with the data'
+    else:
+        assert classes == {cfg.model.head.num_classes}
     assert cfg.model.data_preprocessor.num_classes == cfg.model.head.num_classes
     for pipeline in (cfg.test_pipeline, cfg.tta_pipeline):
         steps = {step.type: step for step in pipeline}
-        assert steps['CenterCrop'].crop_size <= steps['ResizeEdge'].scale
+        if 'CenterCrop' in steps:
+            assert steps['CenterCrop'].crop_size <= steps['ResizeEdge'].scale
+        else:
+            assert steps['Resize'].scale == (384, 384), 'the whole picture'
     assert cfg.tta_pipeline[:-1] == cfg.test_pipeline[:-1]
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_pipeline
     assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
 
 
 @pytest.mark.parametrize(
-    ('name', 'key'), [(name, key) for name, method in METHODS.items() for key in method.sets]
+    ('method', 'key'),
+    [
+        pytest.param(method, key, id=method.configs(key)[0])
+        for method in METHODS
+        for key in method.sets
+    ],
 )
-def test_variants_differ_in_the_backbone_only(name, key):
+def test_variants_differ_in_the_backbone_only(method, key):
     """So that one variant of each data set is enough for the tests that run."""
-    method = METHODS[name]
-    cfgs = [load(f'{name}_{arch}_{key}').to_dict() for arch in method.variants]
+    cfgs = [load(name).to_dict() for name in method.configs(key)]
     backbones = [cfg['model']['backbone'] for cfg in cfgs]
     assert tuple(backbone.pop('arch') for backbone in backbones) == method.variants
     if method.drop_path:
         assert tuple(backbone.pop('drop_path_rate') for backbone in backbones) == method.drop_path
-        for cfg in cfgs:  # whether they fit is seen where the models are built
-            for part in ('neck', 'head', 'decode_head', 'auxiliary_head'):
-                cfg['model'].get(part, {}).pop('in_channels', None)
-    assert cfgs[0] == cfgs[1] == cfgs[2]
+    for cfg, variant in zip(cfgs, method.variants, strict=True):
+        model = cfg['model']
+        # whether they fit is seen where the models are built
+        for part in ('neck', 'head', 'decode_head', 'auxiliary_head'):
+            model.get(part, {}).pop('in_channels', None)
+        for part in (model, model['backbone']):
+            if 'init_cfg' in part:
+                assert f'{method.name}_{variant}_' in part['init_cfg'].pop('checkpoint')
+    assert all(cfg == cfgs[0] for cfg in cfgs)
 
 
 @pytest.mark.parametrize('names', COMPARISONS, ids=' '.join)
@@ -398,15 +430,24 @@ def test_imagenet_recipe_is_deits(tmp_path):
     }
 
 
-def test_sgformer_imagenet_recipe_is_the_authors(tmp_path):
-    """Their main.py with timm 0.3.4: see each of its rules beside the config's."""
-    cfg = load('sgformer_small_in1k')
-    assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 1024
+@pytest.mark.parametrize(
+    ('name', 'batch', 'rate', 'decay', 'warm_up', 'exact'),
+    [
+        ('sgformer_small_in1k', 1024, 1e-3, 0.05, 20, 0.011),
+        ('t2t_vit_14_in1k', 512, 5e-4, 0.05, 10, 0.0022),
+        ('t2t_vit_7_in1k', 512, 1e-3, 0.03, 10, 0.0022),
+    ],
+)
+def test_imagenet_recipe_is_that_of_timm(name, batch, rate, decay, warm_up, exact, tmp_path):
+    """The authors' main.py with timm 0.3.4: see each of its rules beside the config's."""
+    cfg = load(name)
+    assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.optimizer == dict(
-        type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05
+        type='AdamW', lr=rate, betas=(0.9, 0.999), weight_decay=decay
     )
     assert 'clip_grad' not in cfg.optim_wrapper
+    assert cfg.model.backbone.drop_path_rate == 0.1
     assert cfg.model.train_cfg.augments == [
         dict(type='Mixup', alpha=0.8),
         dict(type='CutMix', alpha=1.0),
@@ -428,22 +469,206 @@ def test_sgformer_imagenet_recipe_is_the_authors(tmp_path):
     rates = learning_rates(runner).reshape(310, 2)
     assert (rates[:, 0] == rates[:, 1]).all(), 'the rate changes once an epoch'
     epoch = np.arange(310)
-    cosine = 1e-5 + (1e-3 - 1e-5) * (1 + np.cos(np.pi * np.minimum(epoch, 300) / 300)) / 2
-    official = np.where(epoch < 20, 1e-6 + (1e-3 - 1e-6) * epoch / 20, cosine)
-    np.testing.assert_allclose(rates[:, 0], official, rtol=0.011)
-    np.testing.assert_allclose(rates[20:, 0], official[20:], rtol=2e-4)
+    cosine = 1e-5 + (rate - 1e-5) * (1 + np.cos(np.pi * np.minimum(epoch, 300) / 300)) / 2
+    official = np.where(epoch < warm_up, 1e-6 + (rate - 1e-6) * epoch / warm_up, cosine)
+    np.testing.assert_allclose(rates[:, 0], official, rtol=exact)
+    np.testing.assert_allclose(rates[warm_up:, 0], official[warm_up:], rtol=2e-4)
 
     found = decays(runner)
-    for name, parameter in runner.model.named_parameters():
-        assert found[name] == (0.0 if parameter.ndim == 1 else 0.05), name
-    assert found['backbone.stem.pos_embed'] == 0.05
-    assert found['backbone.stages.0.blocks.1.attn.merge.0.weight'] == 0.05
-    assert found['backbone.stages.2.blocks.1.attn.merge.1.weight'] == 0.05, 'one number, 1 x 1'
-    assert found['backbone.stem.convs.1.weight'] == 0.0, 'group norm'
+    for key, parameter in runner.model.named_parameters():
+        vector = parameter.ndim == 1 or key.endswith('.cls_token')
+        assert found[key] == (0.0 if vector else decay), key
+    if name.startswith('sgformer'):
+        assert found['backbone.stem.pos_embed'] == 0.05
+        assert found['backbone.stages.0.blocks.1.attn.merge.0.weight'] == 0.05
+        assert found['backbone.stages.2.blocks.1.attn.merge.1.weight'] == 0.05, 'one number, 1 x 1'
+        assert found['backbone.stem.convs.1.weight'] == 0.0, 'group norm'
+    else:
+        assert found['backbone.stages.2.cls_token'] == 0.0
+        constant = {'backbone.stages.2.pos_embed', 'backbone.stages.0.features'}
+        assert constant <= runner.model.state_dict().keys() - found.keys()
 
 
-def test_sgformer_average_decays_and_is_validated_as_the_authors():
-    cfg = load('sgformer_small_in1k')
+@pytest.mark.parametrize(
+    ('variants', 'rate', 'decay'),
+    [
+        (('7', '10', '12'), 1e-3, 0.03),
+        (('14', 't_14', '14_384'), 5e-4, 0.05),
+        (('19', '24', 't_19', 't_24'), 5e-4, 0.065),
+    ],
+)
+def test_t2t_variants_have_the_authors_rates_and_differ_in_nothing_else(variants, rate, decay):
+    base = load('t2t_vit_14_in1k')
+    for variant in variants:
+        cfg = load(f't2t_vit_{variant}_in1k')
+        optimizer = cfg.optim_wrapper.optimizer
+        assert (optimizer.lr, optimizer.weight_decay) == (rate, decay)
+        warm_up = cfg.param_scheduler[0]
+        assert warm_up.start_factor * optimizer.lr == pytest.approx(1e-6)
+        backbone = cfg.model.backbone
+        if variant == '14_384':
+            assert backbone.pop('img_size') == 384
+            for pipeline in (cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline):
+                steps = {step.type: step for step in pipeline}
+                if 'RandomResizedCrop' in steps:
+                    assert steps['RandomResizedCrop'].scale == 384
+                else:
+                    assert steps['CenterCrop'].crop_size == 384
+                    assert steps['ResizeEdge'].scale == int(384 / 0.9) == 426
+            assert cfg.train_dataloader.dataset.pipeline == cfg.train_pipeline
+            for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline'):
+                cfg[key] = base[key]
+            for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+                cfg[key].dataset.pipeline = base[key].dataset.pipeline
+        else:
+            assert backbone.arch == variant
+        # whether they fit is seen where the models are built
+        backbone.arch, cfg.model.head.in_channels = '14', base.model.head.in_channels
+        optimizer.update(lr=5e-4, weight_decay=0.05)
+        warm_up.start_factor = 2e-3
+        assert cfg.to_dict() == base.to_dict()
+
+
+@pytest.mark.parametrize(
+    ('name', 'epochs', 'warm_up', 'batch', 'first', 'rate', 'last', 'decay'),
+    [
+        ('swin_tiny_in1k', 300, 20, 1024, 1e-6, 1e-3, 1e-5, 0.05),
+        ('swin_tiny_c24_in1k', 300, 20, 1024, 1e-6, 1e-3, 1e-5, 0.05),
+        ('swin_base_in22k', 90, 5, 4096, 1e-6, 1e-3, 1e-5, 0.05),
+        ('swin_tiny_ft-22k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
+        ('swin_base_384_ft-22k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
+        ('swin_base_384_ft-1k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
+        ('swin_base_ft-simmim_in1k', 100, 20, 2048, 1e-6, 5e-3, 1e-6, 0.05),
+    ],
+)
+def test_swin_imagenet_recipe_is_the_authors(
+    name, epochs, warm_up, batch, first, rate, last, decay, tmp_path
+):
+    """config.py, lr_scheduler.py and configs/{swin,simmim} of their repository."""
+    cfg, tiny = load(name), load('swin_tiny_in1k')
+    wrapper = cfg.optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert wrapper.clip_grad == dict(max_norm=5.0)
+    assert wrapper.optimizer == dict(
+        type='AdamW', lr=pytest.approx(rate), betas=(0.9, 0.999), weight_decay=decay
+    )
+    assert cfg.train_dataloader.batch_size == 128
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.randomness == dict(seed=0, diff_rank_seed=True)
+    mixed = load('sgformer_small_in1k').model  # tested above
+    assert cfg.model.train_cfg == mixed.train_cfg
+    assert cfg.model.head.loss == mixed.head.loss
+
+    # the schedule, on the smallest model; that of the layers is tested apart
+    wrapper.pop('constructor', None)
+    wrapper.paramwise_cfg.pop('layer_decay_rate', None)
+    tiny.merge_from_dict({key: cfg[key] for key in ('optim_wrapper', 'train_cfg')})
+    tiny.param_scheduler = cfg.param_scheduler
+    runner = full_length_runner(tiny, make('in1k', tmp_path / 'data', pictures=1), tmp_path)
+    rates = learning_rates(runner)
+    total, ramp = 2 * epochs, 2 * warm_up  # two iterations to an epoch here
+    assert len(rates) == total
+    assert rates[0] == pytest.approx(first)
+    t = np.arange(total)
+    cosine = last + (rate - last) * (1 + np.cos(np.pi * (t - ramp) / (total - ramp))) / 2
+    np.testing.assert_allclose(rates[ramp:], cosine[ramp:], rtol=1e-6)
+    # mmengine's ramp ends one iteration earlier
+    np.testing.assert_allclose(rates[:ramp], first + (rate - first) * t[:ramp] / (ramp - 1))
+
+    found = decays(runner)
+    for key, parameter in runner.model.named_parameters():
+        free = parameter.ndim == 1 or key.endswith('.relative_position_bias_table')
+        assert found[key] == (0.0 if free else decay), key
+
+
+def test_swin_after_simmim_decays_the_rate_by_layer():
+    cfg = load('swin_base_ft-simmim_in1k')
+    cfg.optim_wrapper.type = 'OptimWrapper'  # the other needs a GPU
+    with torch.device('meta'):
+        model = build_model(cfg)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    group_of = {id(parameter): group for group in groups for parameter in group['params']}
+    for name, parameter in model.named_parameters():
+        _, part, stage, kind, block, *_ = f'{name}...'.split('.')
+        layer = {'stem': 0, 'fc': 25}.get(part)
+        if part == 'stages':
+            block = {'merge': 0, 'norm': 1}[kind] if kind != 'blocks' else int(block)
+            layer = 1 + sum((2, 2, 18, 2)[: int(stage)]) + block
+        rate, decay = (group_of[id(parameter)][key] for key in ('lr', 'weight_decay'))
+        assert rate == pytest.approx(5e-3 * 0.8 ** (25 - layer)), name
+        free = parameter.ndim == 1 or name.endswith('.relative_position_bias_table')
+        assert decay == (0.0 if free else 0.05), name
+
+
+@pytest.mark.parametrize(
+    ('name', 'edge', 'size'),
+    [
+        ('swin_tiny_in1k', 256, 224),
+        ('swin_tiny_c24_in1k', 292, 256),
+        ('swin_base_384_ft-22k_in1k', None, 384),
+        ('swin_base_in22k', 256, 224),
+    ],
+)
+def test_swin_sees_pictures_of_its_size(name, edge, size, tmp_path):
+    """Both lists of ImageNet-22K name pictures of one folder."""
+    cfg = load(name)
+    steps = {step.type: step for step in (*cfg.train_pipeline, *cfg.test_pipeline)}
+    assert steps['RandomResizedCrop'].scale == size
+    assert ('ResizeEdge' in steps) == (edge is not None)
+    if edge:
+        assert steps['ResizeEdge'].scale == edge == int(256 / 224 * size)
+    assert steps['RandomErasing'].erase_prob == 0.25
+    randaugment = steps['RandAugment']
+    assert (randaugment.num_policies, randaugment.magnitude_level) == (2, 9)
+    assert randaugment.magnitude_std == 0.5
+
+    for split in ('train', 'val'):
+        folder = 'train' if name.endswith('in22k') else split
+        path = tmp_path / folder / 'n01440764' / f'{split}.JPEG'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((60, 90, 3), np.uint8))
+        (tmp_path / 'meta').mkdir(exist_ok=True)
+        (tmp_path / 'meta' / f'{split}.txt').write_text(f'n01440764/{split}.JPEG 7\n')
+    for loader, split in ((cfg.train_dataloader, 'train'), (cfg.val_dataloader, 'val')):
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            data = DATASETS.build(dict(loader.dataset, data_root=str(tmp_path)))
+        assert len(data) == 1
+        assert Path(data.get_data_info(0)['img_path']).stem == split
+        assert data[0]['inputs'].shape == (3, size, size)
+        assert data[0]['data_samples'].gt_label.item() == 7
+
+
+def test_swin_for_384_starts_from_a_classifier_of_224(tmp_path):
+    """Its tables are of another window, its head is kept."""
+    cfg = load('swin_base_384_ft-1k_in1k')
+    small = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)
+    cfg.model.backbone.arch, cfg.model.head.in_channels = small, 64
+    source = deepcopy(cfg)
+    source.model.backbone.pop('window_size')
+    source.model.pop('init_cfg')
+    trained = build_model(source)
+    official = CONVERTERS['SwinTransformer'][0]
+    state = official.from_ours(trained.backbone.state_dict())
+    state |= {f'head.{key}': value for key, value in trained.head.fc.state_dict().items()}
+    torch.save({'model': state}, tmp_path / 'official.pth')
+
+    cfg.model.init_cfg.checkpoint = str(tmp_path / 'official.pth')
+    model = build_model(cfg)
+    model.init_weights()
+    ours, theirs = model.state_dict(), trained.state_dict()
+    tables = {key for key in ours if key.endswith('.relative_position_bias_table')}
+    assert {ours[key].shape[0] for key in tables} == {23**2}
+    assert {theirs[key].shape[0] for key in tables} == {13**2}
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours.keys() - tables)
+    middle = 'backbone.stages.0.blocks.0.attn.relative_position_bias_table'
+    torch.testing.assert_close(ours[middle][23**2 // 2], theirs[middle][13**2 // 2])
+
+
+@pytest.mark.parametrize(
+    ('name', 'decay'), [('sgformer_small_in1k', 0.99992), ('t2t_vit_14_in1k', 0.99996)]
+)
+def test_average_decays_and_is_validated_as_the_authors(name, decay):
+    cfg = load(name)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         hooks = [HOOKS.build(entry) for entry in cfg.custom_hooks]
     ema = next(hook for hook in hooks if hasattr(hook, 'ema_cfg'))
@@ -453,9 +678,9 @@ def test_sgformer_average_decays_and_is_validated_as_the_authors():
     for iteration, weight in enumerate((1.0, 0.0)):
         torch.nn.init.constant_(model.weight, weight)
         ema.after_train_iter(SimpleNamespace(iter=iteration), iteration)
-    assert ema.ema_model.module.weight.item() == pytest.approx(0.99992, abs=1e-7)
+    assert ema.ema_model.module.weight.item() == pytest.approx(decay, abs=1e-7)
     ema.before_val_epoch(None)
-    assert model.weight.item() == pytest.approx(0.99992, abs=1e-7)
+    assert model.weight.item() == pytest.approx(decay, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -502,6 +727,45 @@ def test_sgformer_ade20k_recipe(key, batch, optimizer, iterations, tmp_path):
         assert set(found.values()) == {optimizer['weight_decay']}
 
 
+def test_t2t_ade20k_recipe_is_that_of_other_transformers(tmp_path):
+    cfg, other = load('t2t_vit_14_upernet_ade20k'), load('sgformer_small_upernet_ade20k')
+    assert cfg.model.auxiliary_head.in_index == 2, 'stride 16'
+    for config in (cfg, other):  # what the two recipes are allowed to differ in
+        for part in ('backbone', 'decode_head', 'auxiliary_head'):
+            for key in ('type', 'arch', 'in_channels', 'in_index'):
+                config.model[part].pop(key, None)
+        config.optim_wrapper.paramwise_cfg.pop('custom_keys')
+    assert cfg.to_dict() == other.to_dict()
+
+    data = make('ade20k', tmp_path / 'data')
+    runner = full_length_runner(load('t2t_vit_14_upernet_ade20k'), data, tmp_path)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    found = decays(runner)
+    for norm in ('stages.0.norm1', 'stages.1.norm2', 'stages.2.blocks.13.norm1', 'stages.2.norm'):
+        assert found[f'backbone.{norm}.weight'] == found[f'backbone.{norm}.bias'] == 0.0
+    assert found['backbone.stages.2.cls_token'] == 0.0
+    assert found['backbone.stages.2.blocks.0.attn.qkv.weight'] == 0.01
+
+
+def test_swin_ade20k_recipe_is_the_authors(tmp_path):
+    """upernet_swin_tiny_patch4_window7_512x512_160k_ade20k.py of their repository."""
+    cfg, other = load('swin_tiny_upernet_ade20k'), load('sgformer_small_upernet_ade20k')
+    for key in ('param_scheduler', 'train_cfg', 'train_dataloader', 'auto_scale_lr'):
+        assert cfg[key] == other[key], 'which are tested in numbers'
+    assert cfg.optim_wrapper.optimizer == other.optim_wrapper.optimizer
+    assert cfg.model.backbone.drop_path_rate == 0.3
+    steps = [*typed_dicts(cfg.test_pipeline), *typed_dicts(cfg.tta_pipeline)]
+    assert not [step for step in steps if step['type'] == 'ResizeToMultiple']
+    assert cfg.tta_pipeline[1].transforms[0] == other.tta_pipeline[1].transforms[0]
+
+    runner = full_length_runner(cfg, make('ade20k', tmp_path / 'data'), tmp_path)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    for name, decay in decays(runner).items():
+        free = 'norm' in name or name.endswith('.relative_position_bias_table')
+        assert decay == (0.0 if free else 0.01), name
+        assert not free or name.startswith('backbone.')
+
+
 def test_option_of_the_docstring_changes_the_visualizer():
     cfg = load('afformer_tiny_ade20k')
     cfg.merge_from_dict({'visualizer.vis_backends.0.type': 'TensorboardVisBackend'})
@@ -543,7 +807,8 @@ for config in sys.argv[1:]:
     assert labels.shape == (1, 32, 32), labels.shape
     assert 0 <= labels.min() and labels.max() < model.decode_head.num_classes
     ours = type(model.backbone).__module__.startswith('mmvit_plugins.')
-    assert ours == ('/afformer_' in config or '/sgformer_' in config), type(model.backbone)
+    names = ('afformer_', 'sgformer_', 'swin_', 't2t_vit_')
+    assert ours == config.rpartition('/')[2].startswith(names), type(model.backbone)
 """
 CLASSIFY = """
 import sys
@@ -557,7 +822,8 @@ for config in sys.argv[1:]:
     assert result['pred_scores'].shape == (model.head.num_classes,)
     assert ('pred_class' in result) == (model.head.num_classes == 1000)  # known without weights
     ours = type(model.backbone).__module__.startswith('mmvit_plugins.')
-    assert ours == ('/afformer_' in config or '/sgformer_' in config), type(model.backbone)
+    names = ('afformer_', 'sgformer_', 'swin_', 't2t_vit_')
+    assert ours == config.rpartition('/')[2].startswith(names), type(model.backbone)
 """
 
 

@@ -96,6 +96,23 @@ def test_our_scope_is_found_from_any_scope():
         assert ROOT.get('mmvit_plugins.AFFormer') is MODELS.get('AFFormer')
 
 
+def test_what_runs_the_training_is_found_from_a_host():
+    """By the prefix alone; mmengine asks its own nodes for it."""
+    code = (
+        'import sys\n'
+        'from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, init_default_scope\n'
+        'init_default_scope("mmseg")\n'
+        'name = "LayerDecayOptimWrapperConstructor"\n'
+        'assert "mmvit_plugins" not in sys.modules\n'
+        'print(OPTIM_WRAPPER_CONSTRUCTORS.get(f"mmvit_plugins.{name}").__module__)\n'
+        'assert OPTIM_WRAPPER_CONSTRUCTORS.get(name) is None\n'
+        'print(HOOKS.get("mmvit_plugins.DataCheckHook").__module__)\n'
+    )
+    result = run(code)
+    expected = ['mmvit_plugins.engine.optim', 'mmvit_plugins.engine.hooks']
+    assert result.stdout.split() == expected, result.stderr
+
+
 ALLOWED = {  # folder or module -> the parts of the package that it may import
     'layers': {'layers'},
     'converters': {'converters'},

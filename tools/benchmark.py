@@ -5,6 +5,9 @@ python tools/benchmark.py configs/benchmark/segformer_mit-b0_ade20k.py \
 
 python tools/benchmark.py configs/sgformer/sgformer_small_in1k.py --backbone-only --train \
     --shape 224 --shape 512 --shape 512 1024 --plot growth.png
+
+python tools/benchmark.py configs/swin/swin_tiny_in1k.py torchvision:swin_t \
+    timm:swin_tiny_patch4_window7_224 --train --flops
 """
 
 import argparse
@@ -28,7 +31,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('configs', nargs='+', metavar='CONFIG', help='the first one is what the others relate to')
+    add(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='a config, or torchvision:NAME or timm:NAME (the extra "benchmark" installs timm); '
+        'the first one is what the others relate to',
+    )
     add(
         '--shape',
         type=int,
@@ -48,8 +57,8 @@ def main() -> None:
         '--variant',
         action='append',
         metavar='WORDS',
-        help='run each config once per --variant: eager, deploy, channels_last, compile, bfloat16, '
-        'float16, joined by "+"; added to the four options above',
+        help='run each config once per --variant: eager, deploy, channels_last, compile, gemm (its '
+        'matrix products alone), bfloat16, float16, joined by "+"; added to the four options above',
     )
     add('--predict', action='store_true', help='time the path to the prediction as well')
     add('--train', action='store_true', help='time forward and backward in training mode as well')

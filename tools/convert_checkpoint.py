@@ -1,10 +1,11 @@
-"""Convert a checkpoint file between the authors' layout and ours, offline.
+"""Convert a checkpoint file between the layouts of the authors, mmpretrain, timm and ours, offline.
 
     python tools/convert_checkpoint.py authors.pth ours.pth
     python tools/convert_checkpoint.py ours.pth authors.pth --to official
+    python tools/convert_checkpoint.py swin_base_22k.pth 1k.pth --class-map map22kto1k.txt
 
-Training and inference load the authors' files as they are; this is for files that other code will
-read.
+Training and inference load all these files as they are; this is for files that other code will
+read, and for a classifier of fewer classes than the file's.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmvit_plugins.checkpoint import convert_file  # noqa: E402
+from mmvit_plugins.checkpoint import LAYOUTS, convert_file  # noqa: E402
 from mmvit_plugins.engine.errors import run_tool  # noqa: E402
 
 
@@ -23,10 +24,18 @@ def main() -> None:
     parser.add_argument('source', help='checkpoint to read')
     parser.add_argument('target', help='file to write')
     parser.add_argument(
-        '--to', choices=('ours', 'official'), default='ours', help='layout to write'
+        '--to',
+        choices=LAYOUTS,
+        default='ours',
+        help='layout to write; mmpretrain is for mmsegmentation and mmdetection too',
+    )
+    parser.add_argument(
+        '--class-map',
+        metavar='FILE',
+        help="classes to keep: a text file with one index of the file's classifier a line",
     )
     args = parser.parse_args()
-    print(convert_file(args.source, args.target, official=args.to == 'official'))
+    print(convert_file(args.source, args.target, args.to, args.class_map))
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
-"""Print parameters and FLOPs of a config of any host.
+"""Print parameters and FLOPs of a config of any host, or of a network of torchvision or timm.
 
 python tools/get_flops.py configs/afformer/afformer_base_ade20k.py --shape 512 512
+python tools/get_flops.py torchvision:swin_t
 """
 
 import argparse
@@ -18,7 +19,10 @@ from mmvit_plugins.engine.errors import run_tool
 def main() -> None:
     """Parse the command line and print the count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config of a segmentor, a classifier or a backbone')
+    parser.add_argument(
+        'config',
+        help='config of a segmentor, a classifier or a backbone; or torchvision:NAME, timm:NAME',
+    )
     parser.add_argument(
         '--shape',
         type=int,

@@ -6,7 +6,7 @@ nothing but the shift in the last stage at 224x224, which is masked.
 Run: python tools/benchmark.py configs/benchmark/swin-tiny_in1k.py CONFIG --backbone-only
 """
 
-_base_ = '../_base_/models/swin_cls.py'
+_base_ = '../_base_/models/mmpretrain_swin_cls.py'
 
 custom_imports = dict(imports=['mmvit_plugins'], allow_failed_imports=False)
 default_scope = 'mmpretrain'

@@ -22,16 +22,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from .build import build_model, input_shape, load_model_config, network
 from .flops import count_flops
+from .products import MatrixProducts
 from .table import markdown_table
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-SWITCHES = ('deploy', 'channels_last', 'compile')
+SWITCHES = ('deploy', 'channels_last', 'compile', 'gemm')
 MODES = ('tensor', 'predict', 'train')
 
 
@@ -43,12 +45,14 @@ class Variant:
         deploy: Call ``switch_to_deploy()`` of the model's modules.
         channels_last: Lay out weights and input in channels_last.
         compile: Compile with ``torch.compile`` and its default back end.
+        gemm: Run the matrix products alone, see :class:`MatrixProducts`.
         dtype: ``'float32'``, or what autocast uses, as in ``--amp`` training; weights stay float32.
     """
 
     deploy: bool = False
     channels_last: bool = False
     compile: bool = False
+    gemm: bool = False
     dtype: str = 'float32'
 
     @classmethod
@@ -85,7 +89,7 @@ class Candidate:
     variant: str
     mode: str
     shape: tuple[int, int]
-    weights: int  # bytes of parameters and buffers
+    weights: int  # bytes of parameters and buffers, or of all that products alone need
     parameters: int
     flops: int | None  # of one image's forward pass
     run: Callable[[], object]
@@ -126,6 +130,7 @@ def _runner(model: nn.Module, mode: str, x: Tensor, variant: Variant) -> Callabl
 
 def _candidates(
     config: str,
+    cfg: Config,
     shapes: Sequence[Sequence[int]],
     batch_size: int,
     variants: Sequence[Variant],
@@ -135,12 +140,11 @@ def _candidates(
     device: torch.device,
     seed: int,
 ) -> Iterator[Candidate]:
-    cfg = load_model_config(config)
     done = set()
     # one model for training and one for the rest, so that nothing is switched between runs
     for variant, training in product(variants, sorted({mode == 'train' for mode in modes})):
         torch.manual_seed(seed)
-        model = build_model(cfg, backbone_only).to(device)
+        model = build_model(cfg, backbone_only, shapes[0]).to(device)
         if variant.deploy and not _deploy(model):
             variant = replace(variant, deploy=False)  # it has one form only
         if (variant, training) in done:
@@ -157,15 +161,21 @@ def _candidates(
             for mode in modes:
                 if (mode == 'train') != training:
                     continue
+                run = _runner(model, mode, x, variant)
+                weights = sum(t.numel() * t.element_size() for t in tensors)
+                total = counted and _without_resize(counted, mode)
+                if variant.gemm:
+                    run = MatrixProducts(run, tensors)
+                    weights, total = run.nbytes, counted and run.flops
                 yield Candidate(
                     config=config,
                     variant=str(variant),
                     mode=mode,
                     shape=chw[1:],
-                    weights=sum(t.numel() * t.element_size() for t in tensors),
+                    weights=weights,
                     parameters=sum(p.numel() for p in model.parameters()),
-                    flops=counted and _without_resize(counted, mode),
-                    run=_runner(model, mode, x, variant),
+                    flops=total,
+                    run=run,
                 )
 
 
@@ -263,7 +273,8 @@ def compare(
     """Time every config in every variant and mode and at every size, in turns.
 
     Args:
-        configs: Files of segmentors, classifiers or backbones; others are compared to the first.
+        configs: Files of segmentors, classifiers or backbones, or names of peers, see
+            :func:`build_peer`; others are compared to the first.
         shapes: Height and width, or one number for both, of each input; by default what the first
             config is made for.
         batch_size: Images in a batch.
@@ -291,7 +302,7 @@ def compare(
         torch.
 
     Raises:
-        UserError: A config is missing.
+        UserError: A config or a peer is missing.
         ValueError: An argument is not usable.
     """
     variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
@@ -306,22 +317,31 @@ def compare(
         raise ValueError(f'modes={sorted(unknown)} is unknown; choose from {MODES}')
     if 'train' in modes and any(variant.deploy for variant in variants):
         raise ValueError("a deploy form cannot be trained; leave out 'deploy' or mode='train'")
+    if any(v.gemm and (v.compile or 'train' in modes) for v in variants):
+        raise ValueError(
+            "'gemm' runs the matrix products of a forward pass, one after the other; leave out "
+            "'compile' and mode='train'"
+        )
     if device.partition(':')[0] not in ('cpu', 'cuda'):
         raise ValueError(f"device={device!r} is not supported; choose 'cpu' or 'cuda'")
     torch_device = torch.device(device)
     if torch_device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, but torch sees none; use 'cpu'")
 
-    first_config = load_model_config(configs[0])
-    shapes = dict.fromkeys(input_shape(first_config, shape)[0][1:] for shape in shapes or [None])
+    cfgs = {str(config): load_model_config(config) for config in configs}
+    first = next(iter(cfgs.values()))
+    shapes = list(dict.fromkeys(input_shape(first, shape)[0][1:] for shape in shapes or [None]))
     with _threads(threads):
         started, machine = datetime.now().astimezone(), _machine(torch_device)
         candidates = [
             candidate
-            for config in dict.fromkeys(map(str, configs))
+            for config, cfg in cfgs.items()
+            # a peer may be made for one size only
+            for sizes in ([[shape] for shape in shapes] if 'peer' in cfg.model else [shapes])
             for candidate in _candidates(
                 config,
-                list(shapes),
+                cfg,
+                sizes,
                 batch_size,
                 variants,
                 modes,
@@ -418,7 +438,8 @@ def format_benchmark(result: dict) -> str:
         'torch allocates in one run; on a CPU without the scratch memory of the libraries under '
         'torch. Mode tensor: the network without the resize of the logits to the input size; '
         'predict: with post-processing; train: as tensor, forward and backward, in training mode; '
-        'none has the data preprocessor. bfloat16, float16: autocast.'
+        'none has the data preprocessor. bfloat16, float16: autocast; gemm: the matrix products '
+        'of the network by themselves.'
     )
     if counted:
         notes = f'{notes} GFLOPs: one image, forward only; one multiply-add is one.'

@@ -1,4 +1,4 @@
-"""From a config file of any host to a network that can be measured."""
+"""From a config file of any host, or the name of a peer, to a network that can be measured."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,14 +11,17 @@ from torch import nn
 
 from ..engine.errors import UserError
 from ..engine.runtime import load_config
+from .peers import build_peer, is_peer
 
 
 def load_model_config(path: str | Path) -> Config:
-    """Read a config file that describes a model.
+    """Read a config file that describes a model, or take the name of a peer for one.
 
     Raises:
         UserError: There is no such file, it has no ``model``, or its host is not installed.
     """
+    if is_peer(str(path)):
+        return Config(dict(model=dict(peer=str(path))))
     cfg = load_config(str(path))
     if not isinstance(cfg.get('model'), dict):
         raise UserError(
@@ -27,7 +30,9 @@ def load_model_config(path: str | Path) -> Config:
     return cfg
 
 
-def build_model(cfg: Config, backbone_only: bool = False) -> nn.Module:
+def build_model(
+    cfg: Config, backbone_only: bool = False, size: Sequence[int] = (224, 224)
+) -> nn.Module:
     """Build the config's model in its own scope, in eval mode and with plain batch norm.
 
     The weights are those that the constructors draw; nothing is loaded or downloaded.
@@ -35,11 +40,15 @@ def build_model(cfg: Config, backbone_only: bool = False) -> nn.Module:
     Args:
         cfg: ``model`` is a segmentor, classifier or detector of a host, or a backbone by itself.
         backbone_only: Return the model's backbone alone.
+        size: Height and width that a peer of one size is made for.
     """
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        model = MODELS.build(cfg.model)
-    if backbone_only:
-        model = getattr(model, 'backbone', model)
+    if 'peer' in cfg.model:
+        model = build_peer(cfg.model.peer, size, maps=backbone_only)
+    else:
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+            model = MODELS.build(cfg.model)
+        if backbone_only:
+            model = getattr(model, 'backbone', model)
     model = revert_sync_batchnorm(model)
     model.eval()  # some backbones of the hosts return None here
     return model
@@ -107,6 +116,6 @@ def _size(cfg: Config) -> tuple[int | Sequence[int], str]:
             scale = step.scale
             # scales are written as (width, height)
             return scale if isinstance(scale, int) else scale[::-1], 'Resize of the test pipeline'
-    if 'backbone' in cfg.model and 'head' in cfg.model:
+    if 'peer' in cfg.model or ('backbone' in cfg.model and 'head' in cfg.model):
         return 224, 'default for classifiers'
     return 512, 'default'

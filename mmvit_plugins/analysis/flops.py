@@ -226,14 +226,14 @@ def _parameters(module: nn.Module, trainable: bool = False) -> int:
 def count_config(
     path: str | Path, shape: Sequence[int] | None = None, backbone_only: bool = False
 ) -> dict:
-    """Count the model of a config file at a shape as :func:`input_shape` finds it.
+    """Count the model of a config file, or a peer, at a shape as :func:`input_shape` finds it.
 
     Returns:
         dict: As :func:`count_flops`, and ``config``, ``shape`` (C, H, W) and ``shape_from``.
     """
     cfg = load_model_config(path)
     shape, source = input_shape(cfg, shape)
-    counted = count_flops(build_model(cfg, backbone_only), shape)
+    counted = count_flops(build_model(cfg, backbone_only, shape[1:]), shape)
     return dict(config=str(path), shape=list(shape), shape_from=source, **counted)
 
 

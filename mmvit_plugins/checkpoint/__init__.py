@@ -1,10 +1,11 @@
 """Checkpoints: reading files, loading any known layout, converting and publishing."""
 
-from .files import convert_file, convert_state, publish_file
+from .files import LAYOUTS, convert_file, convert_state, publish_file
 from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
 from .reading import CheckpointFileError, read_checkpoint
 
 __all__ = [
+    'LAYOUTS',
     'CheckpointFileError',
     'CheckpointMismatchError',
     'ConvertsOnLoad',

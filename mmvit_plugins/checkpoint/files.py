@@ -6,79 +6,171 @@ from pathlib import Path
 
 import torch
 
-from ..converters import CONVERTERS
+from ..converters import CONVERTERS, Layout
 from ..registry import MODELS
 from .loading import CLASSIFIERS, CheckpointMismatchError, explain, find_prefixes
 from .reading import CheckpointFileError, read_checkpoint, tensors, unwrap
 
 
-def convert_state(state: Mapping, official: bool = False) -> tuple[dict, list[str]]:
+def _origin(layout: Layout) -> str:
+    """Say whose layout it is: the first word of its name."""
+    return layout.name.split()[0]
+
+
+LAYOUTS = ('ours', *dict.fromkeys(_origin(x) for entry in CONVERTERS.values() for x in entry))
+# Its models keep the backbone under ``backbone.`` and the classifier under ``head.fc.``, and the
+# other hosts take its files for the backbone.
+HOST = 'mmpretrain'
+
+
+def convert_state(state: Mapping, to: str = 'ours') -> tuple[dict, list[str]]:
     """Convert every part of a whole model's state that stands in a known layout.
 
     Args:
         state (Mapping): A state dict with any prefixes.
-        official (bool): Convert from our layout to the authors' instead of to ours.
+        to (str): One of ``LAYOUTS``: to ours from all others, or from ours to another.
 
     Returns:
-        tuple: The converted state and the names of the layouts that were found.
+        tuple: The converted state and the names of the foreign layouts that were found or written.
     """
     out, names = tensors(state), []
     for layouts in CONVERTERS.values():
         for layout in layouts:
-            anchor = layout.our_anchor if official else layout.anchor
-            for prefix in find_prefixes(out, [anchor]):
+            if to not in ('ours', _origin(layout)):
+                continue
+            for prefix in find_prefixes(
+                out, [layout.anchor if to == 'ours' else layout.our_anchor]
+            ):
+                target, convert, classifier = prefix, layout.to_ours, {}
+                if to != 'ours':
+                    convert = layout.from_ours
+                    target, classifier = _take_classifier(out, prefix, layout)
                 part = tensors(out, prefix)
-                converted = (layout.from_ours if official else layout.to_ours)(part)
                 for key in part:
                     del out[prefix + key]
-                model = prefix.removesuffix('backbone.')
-                if official and layout.classifier and f'{model}head.fc.weight' in out:
-                    # a classifier of mmpretrain's: the authors' have no ``backbone.``
-                    prefix = model
-                    for leaf in ('weight', 'bias'):
-                        name = f'{layout.classifier}{leaf}'
-                        converted[name] = out.pop(f'{model}head.fc.{leaf}')
-                out.update({prefix + key: value for key, value in converted.items()})
+                out.update({target + key: value for key, value in convert(part).items()})
+                out.update(classifier)
                 names.append(layout.name)
     return out, names
 
 
-def convert_file(source: str | Path, target: str | Path, official: bool = False) -> str:
+def _take_classifier(state: dict, prefix: str, layout: Layout) -> tuple[str, dict]:
+    """Take the classifier that belongs to a backbone of ours out of ``state``.
+
+    Args:
+        state (dict): A whole model's state; the classifier is removed.
+        prefix (str): The backbone's prefix.
+        layout (Layout): The layout to write.
+
+    Returns:
+        tuple: The backbone's prefix in that layout, and the classifier as it is named there.
+    """
+    model, wanted = prefix.removesuffix('backbone.'), layout.classifier
+    found = _classifier(state, model)
+    if _origin(layout) == HOST:
+        prefix = prefix if prefix.endswith('backbone.') else 'backbone.'
+        renamed = f'{prefix.removesuffix("backbone.")}head.fc.'
+    elif found and wanted:
+        prefix, renamed = model, f'{model}{wanted}'
+    else:
+        return prefix, {}
+    leaves = [leaf for leaf in ('weight', 'bias') if found and f'{found}{leaf}' in state]
+    return prefix, {f'{renamed}{leaf}': state.pop(f'{found}{leaf}') for leaf in leaves}
+
+
+def _classifier(state: Mapping, model: str) -> str | None:
+    """Find the prefix of the linear classifier of the model that stands under a prefix."""
+    names = (f'{model}{name}' for name in CLASSIFIERS)
+    return next((name for name in names if f'{name}weight' in state), None)
+
+
+def choose_classes(state: dict, class_map: str | Path) -> str:
+    """Cut the classifier of a model of ours down to chosen classes, in place.
+
+    Args:
+        state (dict): A whole model's state, the backbone in our layout.
+        class_map (str | Path): A text file of one number a line: for each class of the new
+            classifier its index in the old one, from 0.
+
+    Returns:
+        str: A clause that says what was chosen.
+
+    Raises:
+        CheckpointFileError: If the file is no such file, or there is no classifier.
+    """
+    try:
+        lines = Path(class_map).read_text().rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointFileError(f'{class_map}: not readable as a text file: {error}') from error
+    anchors = [layouts[0].our_anchor for layouts in CONVERTERS.values()]
+    models = [prefix.removesuffix('backbone.') for prefix in find_prefixes(state, anchors)]
+    found = next(filter(None, (_classifier(state, model) for model in models)), None)
+    if found is None:
+        raise CheckpointFileError('the checkpoint holds no classifier to choose classes of')
+    classes = len(state[f'{found}weight'])
+    for number, line in enumerate(lines, 1):
+        if not line.strip().isdecimal() or int(line) >= classes:
+            raise CheckpointFileError(
+                f'{class_map}: line {number} is {line!r}, but the index of one of the {classes} '
+                f'classes of {found}weight, 0..{classes - 1}, is needed'
+            )
+    if not lines:
+        raise CheckpointFileError(f'{class_map}: empty, where one index a line is needed')
+    indices = torch.tensor([int(line) for line in lines])
+    for leaf in ('weight', 'bias'):
+        if f'{found}{leaf}' in state:
+            state[f'{found}{leaf}'] = state[f'{found}{leaf}'][indices]
+    return f'{len(indices)} of {classes} classes'
+
+
+def convert_file(
+    source: str | Path, target: str | Path, to: str = 'ours', class_map: str | Path | None = None
+) -> str:
     """Convert a checkpoint file; ``meta`` of the new file says where it came from.
 
     Args:
-        source (str | Path): The file to read.
+        source (str | Path): The file to read, in any known layout.
         target (str | Path): The file to write.
-        official (bool): Write the authors' layout instead of ours.
+        to (str): The layout to write, one of ``LAYOUTS``.
+        class_map (str | Path, optional): Which classes to keep, see :func:`choose_classes`.
 
     Returns:
         str: One line that says what was found and written.
 
     Raises:
-        CheckpointFileError: If the file is none, or holds nothing that a converter knows.
+        CheckpointFileError: If the file is none, or holds nothing that has the layout asked for.
         CheckpointMismatchError: If it fits no variant, or holds tensors that no variant has.
     """
     checkpoint = read_checkpoint(source)
     state = {key.removeprefix('module.'): value for key, value in unwrap(checkpoint).items()}
     try:
-        converted, layouts = convert_state(state, official)
+        ours, found = convert_state(state)
+        done = [choose_classes(ours, class_map)] if class_map is not None else []
+        converted, written = (ours, []) if to == 'ours' else convert_state(ours, to)
+    except CheckpointFileError:
+        raise
     except ValueError as error:
-        raise CheckpointMismatchError(f'{source}: damaged or edited: {error}') from error
-    if not layouts:
-        wanted = 'our' if official else 'a foreign'
+        raise CheckpointMismatchError(f'{source}: does not convert: {error}') from error
+    if not (written if to != 'ours' else found or done):
+        wanted = 'weights in a foreign layout' if to == 'ours' else f'weights with a layout {to!r}'
         known = ', '.join(x.name for entry in CONVERTERS.values() for x in entry)
-        raise CheckpointFileError(f'{source}: holds no weights in {wanted} layout of {known}')
-    variant = _check_backbone(source, state if official else converted)
+        raise CheckpointFileError(f'{source}: holds no {wanted}; known are {known}')
+    variant = _check_backbone(source, ours)
     meta = dict(checkpoint.get('meta') or {}) if isinstance(checkpoint.get('meta'), Mapping) else {}
     meta['converted_from'] = {
         'file': Path(source).name,
         'sha256': _sha256(Path(source)) if Path(source).is_file() else None,
-        'layouts': layouts,
+        'layouts': found,
     }
+    if done:
+        meta.pop('dataset_meta', None)  # the names of the old classes
+        meta['converted_from']['class_map'] = Path(class_map).name
+    done += [f'from {" and ".join(found)}'] if found else []
+    done += [f'to {" and ".join(written)}'] if written else []
     _save({'meta': meta, 'state_dict': converted}, target)
     return (
         f'{target}: {variant}, {len(converted)} tensors from {len(tensors(state))}, '
-        f'{"to" if official else "from"} {" and ".join(layouts)}'
+        f'{", ".join(done)}'
     )
 
 

@@ -24,7 +24,7 @@ from ..converters import CONVERTERS, Layout
 from .reading import tensors, unwrap
 
 # Where published ImageNet files keep the classifier -> mmpretrain's ``LinearClsHead``.
-CLASSIFIERS = ('head.', 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
+CLASSIFIERS = ('head.', 'head.fc.', 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
 PARTIAL = 'to load what fits and leave the rest as it is, set allow_partial_load=True on the module'
 
 
@@ -97,8 +97,30 @@ def _locate_for_child(parent: nn.Module, state: MutableMapping, prefix: str, *_:
     for name, child in children.items():
         if isinstance(child, ConvertsOnLoad) and child.locates_in_parent:
             siblings = tuple(f'{prefix}{other}.' for other in children if other != name)
-            head = f'{prefix}head.' if hasattr(children.get('head'), 'fc') else None
+            fc = getattr(children.get('head'), 'fc', None)
+            head = f'{prefix}head.' if fc is not None else None
             locate(state, f'{prefix}{name}.', anchors_of(type(child).__name__), siblings, head)
+            if isinstance(fc, nn.Linear):
+                _reset_classifier(fc, state, f'{head}fc.')
+
+
+def _reset_classifier(fc: nn.Linear, state: MutableMapping, prefix: str) -> None:
+    """Leave a classifier for another number of classes as it is, with a warning, in place."""
+    weight = state.get(f'{prefix}weight')
+    if weight is None or weight.shape[1:] != fc.weight.shape[1:] or len(weight) == len(fc.weight):
+        return
+    report = (
+        f'{prefix}weight: {len(weight)} classes in the file, {len(fc.weight)} in the model, '
+        'initialised anew'
+    )
+    if len(weight) > len(fc.weight):
+        report += (
+            '; if the classes are among those of the file, keep their weights with '
+            'tools/convert_checkpoint.py SOURCE TARGET --class-map FILE'
+        )
+    print_log(report, logger='current', level=logging.WARNING)
+    for leaf in ('weight', 'bias'):
+        state.pop(f'{prefix}{leaf}', None)
 
 
 def _watch_parent(parent: nn.Module, name: str, child: nn.Module | None) -> None:
@@ -125,11 +147,14 @@ class ConvertsOnLoad:
             weights.
         reinitialised: Name prefixes of layers that keep their initial values, with a warning, where
             the file's size differs (a classifier for another number of classes).
+        starts_fresh: Name prefixes of layers that a file may lack as a whole: they keep their
+            initial values, and the report says so.
         allow_partial_load: Whether missing or ill-fitting tensors only warn.
     """
 
     locates_in_parent = False
     reinitialised: tuple[str, ...] = ()
+    starts_fresh: tuple[str, ...] = ()
     allow_partial_load = False
     deployed = False
 
@@ -166,7 +191,7 @@ def to_ours(name: str, state: dict[str, torch.Tensor]) -> tuple[dict, str, Layou
                 return layout.to_ours(state), layout.name, layout
             except ValueError as error:
                 raise CheckpointMismatchError(
-                    f'{name}: this file is damaged or was edited: {error}'
+                    f'{name}: this file does not convert: {error}'
                 ) from error
     return state, 'mmvit_plugins', None
 
@@ -187,7 +212,9 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         )
     state, source, layout = to_ours(name, found)
     expected = module.state_dict()
-    missing, unexpected, misfits = compare(expected, state)
+    missing, unexpected, misfits = compare(expected, state, module.starts_fresh)
+    fresh = [k for k in expected if k.startswith(module.starts_fresh) and k not in state]
+    fresh = [k for k in fresh if k not in missing]
     used = {key: state[key] for key in expected if key in state and key not in misfits}
     adapted = {key: module.adapt_tensor(key, state[key], expected[key]) for key in misfits}
     resized = {key: value for key, value in adapted.items() if value is not None}
@@ -205,21 +232,33 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         report += f'; partial load allowed although {problem}'
     if reset:
         report += f'; of another size and initialised anew: {", ".join(reset)}'
+    if fresh:
+        report += f'; not in the file and initialised anew: {_few(fresh)}'
     if unexpected:
         report += f'; unexpected: {_few(unexpected)}'
     level = logging.WARNING if missing or wrong or reset or unexpected else logging.INFO
     print_log(report, logger='current', level=level)
     for key in found:
         del state_dict[prefix + key]
-    # Ill-fitting tensors are gone, so that no loader trips over them; unexpected ones stay for its
-    # report.
-    kept = used | {key: state[key] for key in unexpected}
+    # Ill-fitting tensors are gone, so that no loader trips over them; what starts fresh stays as it
+    # is; unexpected ones are left for the loader's report.
+    kept = used | {key: expected[key] for key in fresh} | {key: state[key] for key in unexpected}
     state_dict.update({prefix + key: value for key, value in kept.items()})
 
 
-def compare(expected: Mapping, state: Mapping) -> tuple[list[str], list[str], list[str]]:
-    """List the missing, unexpected and mis-sized keys; batch counters may be missing."""
-    missing = [k for k in expected if k not in state and not k.endswith('num_batches_tracked')]
+def compare(
+    expected: Mapping, state: Mapping, starts_fresh: tuple[str, ...] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """List the missing, unexpected and mis-sized keys.
+
+    Batch counters may be missing, and so may everything that starts with one of ``starts_fresh``.
+    """
+    absent = tuple(p for p in starts_fresh if not any(k.startswith(p) for k in state))
+    missing = [
+        k
+        for k in expected
+        if k not in state and not k.endswith('num_batches_tracked') and not k.startswith(absent)
+    ]
     unexpected = [k for k in state if k not in expected]
     wrong = [k for k in expected if k in state and state[k].shape != expected[k].shape]
     return missing, unexpected, wrong
@@ -237,7 +276,7 @@ def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout
     hint = layout.hint(state) if layout else None
     if hint is not None:
         return f'this file fits no variant: {hint}'
-    missing, _, wrong = compare(expected, state)
+    missing, _, wrong = compare(expected, state, module.starts_fresh)
     parts = []
     if missing:
         parts.append(f'{len(missing)} tensors are missing ({_few(missing)})')

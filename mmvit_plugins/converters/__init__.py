@@ -7,11 +7,15 @@
 from .afformer import AFFORMER, AFFORMER_HEAD
 from .layout import Layout
 from .sgformer import SGFORMER
+from .swin import SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION
+from .t2t_vit import T2T_VIT, T2T_VIT_MMPRETRAIN
 
 CONVERTERS: dict[str, tuple[Layout, ...]] = {
     'AFFormer': (AFFORMER,),
     'AFFormerHead': (AFFORMER_HEAD,),
     'SGFormer': (SGFORMER,),
+    'SwinTransformer': (SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),
+    'T2TViT': (T2T_VIT, T2T_VIT_MMPRETRAIN),
 }
 
 __all__ = ['CONVERTERS', 'Layout']

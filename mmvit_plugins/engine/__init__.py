@@ -3,6 +3,7 @@
 from .cpu import CPUAmpOptimWrapper, CPUDistributedDataParallel
 from .errors import UserError
 from .hooks import CheckpointHook, DataCheckHook
+from .optim import LayerDecayOptimWrapperConstructor
 from .storage import AtomicBackend, find_checkpoint
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'CPUDistributedDataParallel',
     'CheckpointHook',
     'DataCheckHook',
+    'LayerDecayOptimWrapperConstructor',
     'UserError',
     'find_checkpoint',
 ]

@@ -66,6 +66,17 @@ class Normed(nn.Module):
         return self.norm(self.inner(x)[-1].permute(0, 2, 3, 1))
 
 
+class OneSize(nn.Module):
+    """A network that takes images of one size only."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(*size))
+
+    def forward(self, x):
+        return x + self.weight
+
+
 @pytest.fixture
 def sleepers(tmp_path):
     CALLS.clear()
@@ -236,6 +247,32 @@ def test_variants_side_by_side(afformer, sleepers, monkeypatch):
     assert {autocast for *_, autocast in CALLS} == {False, True}
 
 
+def test_products_alone_beside_the_network(afformer):
+    result = compare([afformer], [64], variants=['gemm', 'eager'], flops=True, repeats=1, warmup=1)
+    floor, whole = result['results']
+    assert [floor['variant'], whole['variant']] == ['gemm', 'eager']
+    assert 0.5 < floor['flops'] / whole['flops'] < 1
+    assert whole['ratio']['median'] > floor['ratio']['median'] == 1
+
+
+def test_peers_are_made_for_every_size(afformer, monkeypatch):
+    """Several sizes of a network that takes one size only, between those of one that takes all."""
+    made = []
+
+    def build_peer(name, size, maps):
+        made.append((name, size, maps))
+        return OneSize(size)
+
+    monkeypatch.setattr('mmvit_plugins.analysis.build.build_peer', build_peer)
+    result = compare(
+        [afformer, 'timm:one'], [32, (32, 48)], backbone_only=True, repeats=1, warmup=1
+    )
+    assert made == [('timm:one', (32, 32), True), ('timm:one', (32, 48), True)]
+    lines = [(r['config'], r['shape']) for r in result['results']]
+    assert lines == [(name, s) for name in (afformer, 'timm:one') for s in ([32, 32], [32, 48])]
+    assert '| timm:one ' in format_benchmark(result)
+
+
 def test_predict_path_of_hosts(tmp_path):
     heads = dict(
         mmseg="'EncoderDecoder', test_cfg=dict(mode='whole'), "
@@ -272,6 +309,8 @@ def test_predict_path_of_hosts(tmp_path):
         (dict(threads=0), 'threads=0 is not allowed'),
         (dict(shapes=[(0, 4)]), 'height, width'),
         (dict(modes=['train'], variants=['eager', 'deploy']), 'deploy form cannot be trained'),
+        (dict(modes=['train'], variants=['gemm']), "leave out 'compile' and mode='train'"),
+        (dict(variants=['compile+gemm']), "leave out 'compile' and mode='train'"),
         (dict(configs=[]), 'name at least one config'),
     ],
 )

@@ -1,23 +1,20 @@
-"""Swin-T as mmpretrain ships it: the transformer that SG-Former is compared with.
+"""Swin Transformer as a classifier: global average of the last map, one linear layer.
 
-Weights start as in mmpretrain's own config. Maps smaller than a window are padded to one, so that
-small inputs run too; mmpretrain then also shifts, masked, where a map is just one window, as in the
-last block at 224x224. A config sets ``num_classes``.
+The head starts as the backbone's linear layers do. A config sets ``backbone.arch``,
+``head.in_channels`` and ``num_classes``, and adds Mixup or CutMix where its recipe has them.
 """
 
 _base_ = './classifier.py'
 
 model = dict(
-    backbone=dict(type='SwinTransformer', arch='tiny', drop_path_rate=0.1, pad_small_map=True),
+    backbone=dict(
+        type='mmvit_plugins.SwinTransformer', arch='tiny', out_indices=(3,), drop_path_rate=0.1
+    ),
     head=dict(
         type='LinearClsHead',
         num_classes=1000,
         in_channels=768,
-        init_cfg=None,  # as the backbone
+        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),
-    init_cfg=[
-        dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-        dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-    ],
 )

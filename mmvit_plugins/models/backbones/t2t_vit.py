@@ -103,10 +103,10 @@ def linear_of_normed_patches(
     weight = weight * norm.weight
     weight = weight - weight.mean(dim=1, keepdim=True)
     wide = x if x.device.type == 'mps' else x.double()
-    mean, square = (
-        F.avg_pool2d(t.mean(dim=1, keepdim=True), kernel, stride, padding)
-        for t in (wide, wide.square())
-    )
+    moments = torch.cat([t.mean(dim=1, keepdim=True) for t in (wide, wide.square())])
+    # not F.avg_pool2d, which asks symbolic sizes for a remainder
+    box = moments.new_full((1, 1, kernel, kernel), kernel**-2)
+    mean, square = F.conv2d(moments, box, None, stride, padding).chunk(2)
     scale = ((square - mean.square()).clamp(min=0) + norm.eps).rsqrt().to(x.dtype)
     weight = weight.unflatten(1, (x.shape[1], kernel, kernel))
     return F.conv2d(x, weight, None, stride, padding) * scale + bias.view(-1, 1, 1)
