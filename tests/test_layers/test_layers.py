@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.layers import ConvMlp, ConvNormAct, DropPath, drop_path_rates, mlp
+from mmvit_plugins.layers import (
+    ConvMlp,
+    ConvNormAct,
+    DropPath,
+    Mlp,
+    attention,
+    cut_windows,
+    drop_path_rates,
+    join_windows,
+    mlp,
+)
 
 
 def test_conv_norm_act_folds_its_norm():
@@ -56,3 +66,88 @@ def test_mlp_in_strips_is_the_same(rows, monkeypatch):
     assert len(calls) == -(-7 // rows) and max(calls) <= rows + 2
     calls.clear()
     assert torch.equal(layer(x), expected) and calls == [7]
+
+
+@pytest.mark.parametrize('sides', [(6, 8), (5, 7), (2, 3)])
+def test_windows_are_cut_row_by_row_and_joined_again(sides):
+    count, size = [-(-side // 3) for side in sides], (3, 3)
+    x = torch.randn(2, *sides, 4)
+    cut = cut_windows(x, count, size)
+    assert cut.shape == (2, count[0] * count[1], 9, 4)
+    full = nn.functional.pad(x, (0, 0, 0, 3 * count[1] - sides[1], 0, 3 * count[0] - sides[0]))
+    for i in range(count[0] * count[1]):
+        top, left = 3 * (i // count[1]), 3 * (i % count[1])
+        assert torch.equal(cut[:, i], full[:, top : top + 3, left : left + 3].flatten(1, 2))
+    assert torch.equal(join_windows(cut, count, size, sides), x)
+
+
+BIASES = {
+    'none': lambda h, rows, columns, windows: None,
+    'one': lambda h, rows, columns, windows: torch.randn(h, rows, columns).double(),
+    'each': lambda h, rows, columns, windows: torch.randn(windows, h, rows, columns).double(),
+}
+
+
+@pytest.mark.parametrize('bias', BIASES)
+@pytest.mark.parametrize('fused', [False, True])
+def test_attention_is_its_formula(bias, fused, monkeypatch):
+    monkeypatch.setitem(attention.__globals__, 'SHORT', 0 if fused else 256)
+    q, k, v = (torch.randn(2, 6, 3, length, 4).double() for length in (5, 7, 7))
+    bias = BIASES[bias](3, 5, 7, 6)
+    for scale in (None, 0.3):
+        logits = q @ k.mT * (scale or 0.5) + (0 if bias is None else bias)
+        expected = logits.softmax(-1) @ v
+        with torch.no_grad():
+            assert torch.allclose(attention(q, k, v, bias, scale), expected)
+    if bias is None or bias.ndim == 3:  # without windows it broadcasts by itself
+        out = attention(q[:, 0], k[:, 0], v[:, 0], bias, 0.3)
+        assert torch.allclose(out, expected[:, 0])
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_attention_looks_only_where_a_mask_is_true(fused, monkeypatch):
+    monkeypatch.setitem(attention.__globals__, 'SHORT', 0 if fused else 256)
+    q, k, v = (torch.randn(2, 3, 5, 4) for _ in range(3))
+    mask = torch.tensor([True, False, True, True, False]).view(1, 1, 1, 5)
+    with torch.no_grad():
+        seen = mask.flatten()
+        expected = attention(q, k[:, :, seen], v[:, :, seen])
+        assert torch.allclose(attention(q, k, v, mask), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('windows', [False, True])
+def test_attention_gives_the_same_gradients_either_way(windows, monkeypatch):
+    grads = []
+    for short in (0, 256):
+        monkeypatch.setitem(attention.__globals__, 'SHORT', short)
+        torch.manual_seed(0)
+        shape = (2, 6, 3, 5, 4) if windows else (2, 3, 5, 4)
+        inputs = [torch.randn(shape).double().requires_grad_() for _ in range(3)]
+        bias = torch.randn(6, 3, 5, 5) if windows else torch.randn(3, 5, 5)
+        inputs.append(bias.double().requires_grad_())
+        attention(*inputs).square().sum().backward()
+        grads.append([t.grad for t in inputs])
+    for a, b in zip(*grads, strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_attention_drops_weights_only_if_told():
+    q, k, v = (torch.randn(1, 1, 50, 4) for _ in range(3))
+    with torch.no_grad():
+        assert torch.equal(attention(q, k, v), attention(q, k, v))
+        v = torch.ones_like(v)
+        dropped = torch.stack([attention(q, k, v, dropout_p=0.5) for _ in range(20)])
+    assert dropped.std() > 0.05 and dropped.mean() == pytest.approx(1, abs=0.1)
+
+
+def test_attention_in_half_precision_takes_a_float32_bias():
+    q, k, v = (torch.randn(2, 6, 3, 5, 4, dtype=torch.bfloat16) for _ in range(3))
+    out = attention(q, k, v, torch.randn(6, 3, 5, 5))
+    assert out.dtype == torch.bfloat16 and torch.isfinite(out).all()
+
+
+def test_plain_mlp():
+    layer, x = Mlp(4, 8, drop_rate=0.5).eval(), torch.randn(2, 3, 4)
+    expected = layer.fc2(nn.functional.gelu(layer.fc1(x)))
+    assert torch.equal(layer(x), expected)
+    assert not torch.equal(layer.train()(x), expected)

@@ -103,7 +103,9 @@ def linear_of_normed_patches(
     weight = weight * norm.weight
     weight = weight - weight.mean(dim=1, keepdim=True)
     wide = x if x.device.type == 'mps' else x.double()
-    moments = torch.cat([t.mean(dim=1, keepdim=True) for t in (wide, wide.square())])
+    wide = wide.permute(0, 2, 3, 1)
+    mean = wide.new_full((x.shape[1], 1), 1 / x.shape[1])  # a product is faster than a reduction
+    moments = torch.cat((wide @ mean, wide.square() @ mean)).permute(0, 3, 1, 2)
     # not F.avg_pool2d, which asks symbolic sizes for a remainder
     box = moments.new_full((1, 1, kernel, kernel), kernel**-2)
     mean, square = F.conv2d(moments, box, None, stride, padding).chunk(2)
@@ -165,22 +167,23 @@ class TokenLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Turn tokens into tokens."""
+        dtype = self.qkv.weight.dtype
         with torch.autocast(x.device.type, enabled=False):
             qkv = linear_of_normed_patches(x, self.split, self.norm1, self.qkv)
             qkv = qkv.permute(0, 2, 3, 1)
             sides = qkv.shape[1:3]
             q, k, v = qkv.flatten(1, 2).chunk(3, dim=-1)
             if self.features is not None:
-                out = performer(q, k, v, self.features.to(v.dtype)).to(self.proj.weight.dtype)
-                x = self._mix(out, v)
+                out = performer(q, k, v, self.features.to(v.dtype)).to(dtype)
+                x = self._mix(out, v.to(dtype))
         if self.features is None:
-            out = attention(*(t.unsqueeze(1) for t in (q, k, v)), scale=self.scale).squeeze(1)
-            x = self._mix(out, v)
+            q, k, v = (t.to(dtype).unsqueeze(1) for t in (q, k, v))
+            x = self._mix(attention(q, k, v, scale=self.scale).squeeze(1), v.squeeze(1))
         return x.unflatten(1, sides).permute(0, 3, 1, 2)
 
     def _mix(self, out: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Finish the layer; the way round attention is from the values, not from the input."""
-        x = v.to(out.dtype) + self.drop(self.proj(out))
+        x = v + self.drop(self.proj(out))
         return x + self.drop(self.mlp(self.norm2(x)))
 
 
