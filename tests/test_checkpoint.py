@@ -3,7 +3,8 @@
 import argparse
 import copy
 import logging
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -317,6 +318,25 @@ def test_arguments_in_a_file_do_not_make_reading_it_unsafe(official_backbone, tm
     assert torch.load(file, weights_only=True)['args'].lr == 1e-3
     read = read_checkpoint(file)
     assert read.keys() == {'args', 'state_dict'} and read['args'].lr == 1e-3
+
+
+def test_settings_of_a_run_are_read_without_yacs(official_backbone, tmp_path, monkeypatch, caplog):
+    """The official Swin code (and SimMIM) saves them beside the weights."""
+    attributes = {'__module__': 'yacs.config', '__qualname__': 'CfgNode'}
+    node = type('CfgNode', (dict,), attributes)
+    config = node(MODEL=node(NAME='swin'))
+    config.__dict__ = {'__immutable__': True, '__deprecated_keys__': set()}
+    file = tmp_path / 'weights.pth'
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, 'yacs', ModuleType('yacs'))
+        patch.setitem(sys.modules, 'yacs.config', ModuleType('yacs.config'))
+        sys.modules['yacs.config'].CfgNode = node
+        torch.save({'model': official_backbone, 'config': config}, file)
+    assert 'yacs.config' not in sys.modules
+    read = read_checkpoint(file)
+    assert read['config'] == {'MODEL': {'NAME': 'swin'}}
+    assert read['state_dict'].keys() == official_backbone.keys()
+    assert not any('weights_only' in record.getMessage() for record in caplog.records)
 
 
 def test_files_of_other_models_are_read_as_they_are(tmp_path):

@@ -69,7 +69,7 @@ def _take_classifier(state: dict, prefix: str, layout: Layout) -> tuple[str, dic
     found = _classifier(state, model)
     if _origin(layout) == HOST:
         prefix = prefix if prefix.endswith('backbone.') else 'backbone.'
-        renamed = f'{prefix.removesuffix("backbone.")}head.fc.'
+        renamed = f'{prefix.removesuffix("backbone.")}{wanted or "head.fc."}'
     elif found and wanted:
         prefix, renamed = model, f'{model}{wanted}'
     else:
@@ -84,13 +84,14 @@ def _classifier(state: Mapping, model: str) -> str | None:
     return next((name for name in names if f'{name}weight' in state), None)
 
 
-def choose_classes(state: dict, class_map: str | Path) -> str:
+def choose_classes(state: dict, class_map: str | Path, source: str | Path) -> str:
     """Cut the classifier of a model of ours down to chosen classes, in place.
 
     Args:
         state (dict): A whole model's state, the backbone in our layout.
         class_map (str | Path): A text file of one number a line: for each class of the new
             classifier its index in the old one, from 0.
+        source (str | Path): Where the state is from, for messages.
 
     Returns:
         str: A clause that says what was chosen.
@@ -106,7 +107,7 @@ def choose_classes(state: dict, class_map: str | Path) -> str:
     models = [prefix.removesuffix('backbone.') for prefix in find_prefixes(state, anchors)]
     found = next(filter(None, (_classifier(state, model) for model in models)), None)
     if found is None:
-        raise CheckpointFileError('the checkpoint holds no classifier to choose classes of')
+        raise CheckpointFileError(f'{source}: holds no classifier whose classes could be chosen')
     classes = len(state[f'{found}weight'])
     for number, line in enumerate(lines, 1):
         if not line.strip().isdecimal() or int(line) >= classes:
@@ -145,7 +146,7 @@ def convert_file(
     state = {key.removeprefix('module.'): value for key, value in unwrap(checkpoint).items()}
     try:
         ours, found = convert_state(state)
-        done = [choose_classes(ours, class_map)] if class_map is not None else []
+        done = [] if class_map is None else [choose_classes(ours, class_map, source)]
         converted, written = (ours, []) if to == 'ours' else convert_state(ours, to)
     except CheckpointFileError:
         raise

@@ -23,8 +23,9 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from ..converters import CONVERTERS, Layout
 from .reading import tensors, unwrap
 
-# Where published ImageNet files keep the classifier -> mmpretrain's ``LinearClsHead``.
-CLASSIFIERS = ('head.', 'head.fc.', 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
+# Where published ImageNet files keep the classifier, and mmpretrain's heads their linear layer.
+LINEARS = ('head.fc.', 'head.layers.head.')
+CLASSIFIERS = ('head.', *LINEARS, 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
 PARTIAL = 'to load what fits and leave the rest as it is, set allow_partial_load=True on the module'
 
 
@@ -62,7 +63,8 @@ def locate(
         target (str): The module's own prefix, such as ``backbone.``.
         anchors (list[str]): Keys that tell the module's weights.
         siblings (tuple[str]): Prefixes that belong to other modules and are left alone.
-        head (str, optional): Prefix of mmpretrain's linear head, if there is one beside the module.
+        head (str, optional): Prefix of the linear layer of mmpretrain's head, if there is one
+            beside the module.
     """
     if any(target + anchor in state for anchor in anchors):
         return
@@ -84,7 +86,7 @@ def locate(
         for prefix in CLASSIFIERS:
             for leaf in ('weight', 'bias'):
                 if f'{source}{prefix}{leaf}' in state:
-                    state[f'{head}fc.{leaf}'] = state.pop(f'{source}{prefix}{leaf}')
+                    state[f'{head}{leaf}'] = state.pop(f'{source}{prefix}{leaf}')
     for key, value in tensors(state, source).items():
         if not (siblings and (source + key).startswith(siblings)):
             del state[source + key]
@@ -93,15 +95,19 @@ def locate(
 
 def _locate_for_child(parent: nn.Module, state: MutableMapping, prefix: str, *_: object) -> None:
     """Bring a bare or wrapped file to the backbone's prefix while its parent is being loaded."""
-    children = dict(parent.named_children())
+    children, modules = dict(parent.named_children()), dict(parent.named_modules())
     for name, child in children.items():
         if isinstance(child, ConvertsOnLoad) and child.locates_in_parent:
             siblings = tuple(f'{prefix}{other}.' for other in children if other != name)
-            fc = getattr(children.get('head'), 'fc', None)
-            head = f'{prefix}head.' if fc is not None else None
+            linear = next((name for name in LINEARS if name[:-1] in modules), None)
+            head = f'{prefix}{linear}' if linear else None
             locate(state, f'{prefix}{name}.', anchors_of(type(child).__name__), siblings, head)
-            if isinstance(fc, nn.Linear):
-                _reset_classifier(fc, state, f'{head}fc.')
+            for other in LINEARS:  # the other kind of head, in a file of mmpretrain's
+                for leaf in ('weight', 'bias') if head else ():
+                    if f'{prefix}{other}{leaf}' in state:
+                        state[f'{head}{leaf}'] = state.pop(f'{prefix}{other}{leaf}')
+            if linear and isinstance(modules[linear[:-1]], nn.Linear):
+                _reset_classifier(modules[linear[:-1]], state, head)
 
 
 def _reset_classifier(fc: nn.Linear, state: MutableMapping, prefix: str) -> None:
@@ -225,7 +231,7 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         f'{name}: {len(used)} of {len(expected)} tensors used, {len(resized)} resized, '
         f'{len(missing)} missing, {len(unexpected)} unexpected, layout: {source}'
     )
-    if missing or wrong:
+    if missing or wrong or _of_blocks(unexpected):
         problem = explain(module, state, layout)
         if not module.allow_partial_load:
             raise CheckpointMismatchError(f'{name}: {problem}; {PARTIAL}')
@@ -276,10 +282,13 @@ def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout
     hint = layout.hint(state) if layout else None
     if hint is not None:
         return f'this file fits no variant: {hint}'
-    missing, _, wrong = compare(expected, state, module.starts_fresh)
+    missing, unexpected, wrong = compare(expected, state, module.starts_fresh)
+    deeper = _of_blocks(unexpected)
     parts = []
     if missing:
         parts.append(f'{len(missing)} tensors are missing ({_few(missing)})')
+    if deeper:
+        parts.append(f'{len(deeper)} are of blocks that the model does not have ({_few(deeper)})')
     if wrong:
         ours, theirs = expected[wrong[0]].shape, state[wrong[0]].shape
         parts.append(
@@ -287,6 +296,11 @@ def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout
             f'{tuple(ours)} in the model)'
         )
     return ' and '.join(parts)
+
+
+def _of_blocks(unexpected: list[str]) -> list[str]:
+    """List what only a deeper network has; a decoder or a second head beside it does no harm."""
+    return [key for key in unexpected if '.blocks.' in key and key.startswith('stages.')]
 
 
 def _few(keys: list[str], limit: int = 3) -> str:

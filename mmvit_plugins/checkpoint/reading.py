@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,9 +24,21 @@ ANCHORS = tuple(
     anchor for layouts in CONVERTERS.values() for layout in layouts for anchor in layout.anchors
 )
 
-# timm's files hold the arguments of the run: without this, mmengine would warn at length and fall
-# back to unpickling anything.
-torch.serialization.add_safe_globals([argparse.Namespace])
+
+class _Settings:
+    """Stands for yacs's ``CfgNode``, which need not be installed: its content is read plainly."""
+
+    __module__ = 'yacs.config'
+
+    def __new__(cls) -> OrderedDict:
+        """Make what torch fills without running any code of the file's."""
+        return OrderedDict()
+
+
+_Settings.__name__ = _Settings.__qualname__ = 'CfgNode'
+# timm's files hold the arguments of the run, those of the official Swin code its settings: without
+# this, mmengine would warn at length and fall back to unpickling anything.
+torch.serialization.add_safe_globals([argparse.Namespace, _Settings])
 
 
 class CheckpointFileError(ValueError):

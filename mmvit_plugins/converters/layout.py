@@ -16,9 +16,10 @@ class Layout:
     it does not know, so that whoever loads can report it.
 
     Attributes:
-        name: What to call the layout in reports.
+        name: What to call the layout in reports; its first word is its origin, such as 'official'
+            or 'timm'.
         anchor: A key that every file of this layout holds and no file of ours does.
-        our_anchor: The key in our layout that it becomes.
+        our_anchor: A key that every state in our layout holds and no foreign one does.
         to_ours: State in this layout -> state in ours. Raises ``ValueError`` where tensors that
             must be equal differ.
         from_ours: State in ours -> the complete state in this layout.

@@ -5,7 +5,9 @@ from torch import nn
 
 from .sizes import captured
 
-STRIP = 2**20  # most elements of an MLP's hidden map at once, where it is cut into strips
+# Most elements of an MLP's hidden map at once in inference on a CPU, where a large one costs more in
+# fresh memory than in arithmetic.
+STRIP = 2**20
 
 
 def inference_on_cpu(x: torch.Tensor) -> bool:
@@ -25,6 +27,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix channels."""
+        if inference_on_cpu(x):
+            strip = max(STRIP // self.fc1.out_features, 1)
+            if x.numel() > strip * x.shape[-1]:
+                strips = x.reshape(-1, x.shape[-1]).split(strip)
+                return torch.cat([self._run(tokens) for tokens in strips]).view(x.shape)
+        return self._run(x)
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
@@ -66,7 +76,6 @@ class ConvMlp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix channels, with a look at the neighbours."""
         if inference_on_cpu(x):
-            # a large hidden map costs more in fresh memory than in arithmetic
             rows = max(STRIP // (x.shape[0] * x.shape[2] * self.fc1.out_features), 1)
             if rows < x.shape[1]:
                 return self._in_strips(x, rows)

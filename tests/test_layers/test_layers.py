@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmvit_plugins.layers import (
     ConvMlp,
@@ -55,7 +56,7 @@ def test_drop_path_rates():
 
 
 @pytest.mark.parametrize('rows', [1, 2, 5, 6, 7])
-def test_mlp_in_strips_is_the_same(rows, monkeypatch):
+def test_conv_mlp_in_strips_is_the_same(rows, monkeypatch):
     layer, x = ConvMlp(4, 8).double().eval(), torch.randn(2, 7, 5, 4, dtype=torch.float64)
     expected = layer(x)
     calls = []
@@ -89,44 +90,52 @@ BIASES = {
 
 
 @pytest.mark.parametrize('bias', BIASES)
-@pytest.mark.parametrize('fused', [False, True])
-def test_attention_is_its_formula(bias, fused, monkeypatch):
-    monkeypatch.setitem(attention.__globals__, 'SHORT', 0 if fused else 256)
+@pytest.mark.parametrize('learns', [False, True])
+def test_attention_is_its_formula(bias, learns):
+    """On a CPU, a bias that learns takes another way."""
     q, k, v = (torch.randn(2, 6, 3, length, 4).double() for length in (5, 7, 7))
     bias = BIASES[bias](3, 5, 7, 6)
+    if bias is not None:
+        bias.requires_grad_(learns)
     for scale in (None, 0.3):
         logits = q @ k.mT * (scale or 0.5) + (0 if bias is None else bias)
         expected = logits.softmax(-1) @ v
-        with torch.no_grad():
-            assert torch.allclose(attention(q, k, v, bias, scale), expected)
+        assert torch.allclose(attention(q, k, v, bias, scale), expected)
     if bias is None or bias.ndim == 3:  # without windows it broadcasts by itself
         out = attention(q[:, 0], k[:, 0], v[:, 0], bias, 0.3)
         assert torch.allclose(out, expected[:, 0])
 
 
-@pytest.mark.parametrize('fused', [False, True])
-def test_attention_looks_only_where_a_mask_is_true(fused, monkeypatch):
-    monkeypatch.setitem(attention.__globals__, 'SHORT', 0 if fused else 256)
+@pytest.mark.parametrize('bias', BIASES)
+def test_attention_is_fused(bias):
+    """Kernels refuse shapes and layouts without a word, and torch falls back."""
+    qkv = torch.randn(2, 6, 5, 3, 3, 4).double().permute(3, 0, 1, 4, 2, 5)
+    bias = BIASES[bias](3, 5, 5, 6)
+    expected = attention(*qkv, bias)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # raises where it cannot
+        assert torch.equal(attention(*qkv, bias), expected)
+        if bias is None or bias.ndim == 3:
+            attention(*(t[:, 0] for t in qkv), bias)
+
+
+def test_attention_looks_only_where_a_mask_is_true():
     q, k, v = (torch.randn(2, 3, 5, 4) for _ in range(3))
     mask = torch.tensor([True, False, True, True, False]).view(1, 1, 1, 5)
-    with torch.no_grad():
-        seen = mask.flatten()
-        expected = attention(q, k[:, :, seen], v[:, :, seen])
-        assert torch.allclose(attention(q, k, v, mask), expected, atol=1e-6)
+    seen = mask.flatten()
+    expected = attention(q, k[:, :, seen], v[:, :, seen])
+    assert torch.allclose(attention(q, k, v, mask), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize('windows', [False, True])
-def test_attention_gives_the_same_gradients_either_way(windows, monkeypatch):
+def test_attention_gives_the_gradients_of_its_formula(windows):
+    shape = (2, 6, 3, 5, 4) if windows else (2, 3, 5, 4)
+    inputs = [torch.randn(shape).double().requires_grad_() for _ in range(3)]
+    bias = torch.randn(6, 3, 5, 5) if windows else torch.randn(3, 5, 5)
+    inputs.append(bias.double().requires_grad_())
+    q, k, v, bias = inputs
     grads = []
-    for short in (0, 256):
-        monkeypatch.setitem(attention.__globals__, 'SHORT', short)
-        torch.manual_seed(0)
-        shape = (2, 6, 3, 5, 4) if windows else (2, 3, 5, 4)
-        inputs = [torch.randn(shape).double().requires_grad_() for _ in range(3)]
-        bias = torch.randn(6, 3, 5, 5) if windows else torch.randn(3, 5, 5)
-        inputs.append(bias.double().requires_grad_())
-        attention(*inputs).square().sum().backward()
-        grads.append([t.grad for t in inputs])
+    for out in (attention(q, k, v, bias), (q @ k.mT / 2 + bias).softmax(-1) @ v):
+        grads.append(torch.autograd.grad(out.square().sum(), inputs))
     for a, b in zip(*grads, strict=True):
         assert torch.allclose(a, b)
 
@@ -144,6 +153,20 @@ def test_attention_in_half_precision_takes_a_float32_bias():
     q, k, v = (torch.randn(2, 6, 3, 5, 4, dtype=torch.bfloat16) for _ in range(3))
     out = attention(q, k, v, torch.randn(6, 3, 5, 5))
     assert out.dtype == torch.bfloat16 and torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize('tokens', [1, 4, 29, 30])
+def test_mlp_in_strips_is_the_same(tokens, monkeypatch):
+    layer, x = Mlp(4, 8).double().eval(), torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    expected = layer(x)
+    calls = []
+    layer.fc1.register_forward_hook(lambda module, args, out: calls.append(out.numel() // 8))
+    monkeypatch.setattr(mlp, 'STRIP', tokens * 8 + 7)
+    with torch.no_grad():
+        assert torch.allclose(layer(x), expected)
+    assert sum(calls) == 30 and max(calls) == tokens and len(calls) == -(-30 // tokens)
+    calls.clear()
+    assert torch.equal(layer(x), expected) and calls == [30], 'in training nothing is cut'
 
 
 def test_plain_mlp():

@@ -301,7 +301,7 @@ def test_partial_load_says_what_it_left_out(official, ours, log):
 def test_a_table_that_is_not_square_is_not_exported():
     state = SGFormer(ARCH, img_size=(32, 64)).state_dict()
     with pytest.raises(ValueError, match=r'stem\.pos_embed has the shape \(1, 8, 16, 8\)'):
-        convert_state(state, official=True)
+        convert_state(state, to='official')
 
 
 def test_files_of_another_table_size_convert(tmp_path):
@@ -311,7 +311,7 @@ def test_files_of_another_table_size_convert(tmp_path):
     torch.save({'state_dict': state}, tmp_path / 'official.pth')
     line = convert_file(tmp_path / 'official.pth', tmp_path / 'ours.pth')
     assert "SGFormer 'small'" in line
-    convert_file(tmp_path / 'ours.pth', tmp_path / 'back.pth', official=True)
+    convert_file(tmp_path / 'ours.pth', tmp_path / 'back.pth', to='official')
     assert equal(read_checkpoint(tmp_path / 'back.pth')['state_dict'], state)
 
 
@@ -320,7 +320,7 @@ def test_a_trained_classifier_goes_back_to_the_authors_names(prefix, ours, offic
     head = {'head.weight': torch.randn(10, 32), 'head.bias': torch.randn(10)}
     trained = {f'{prefix}backbone.{key}': value for key, value in ours.items()}
     trained |= {f'{prefix}{key.replace("head", "head.fc")}': value for key, value in head.items()}
-    exported, names = convert_state(trained, official=True)
+    exported, names = convert_state(trained, to='official')
     bare = {key: value for key, value in official.items() if not key.startswith('head.')}
     stripped = {key.removeprefix(prefix): value for key, value in exported.items()}
     assert equal(stripped, bare | head)

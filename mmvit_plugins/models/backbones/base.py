@@ -220,17 +220,19 @@ class Backbone(ConvertsOnLoad, BaseModule):
         variants = {}
         for arch, model in models.items():
             expected = model.state_dict()
-            missing, unexpected, wrong = compare(expected, state)
+            missing, unexpected, wrong = compare(expected, state, self.starts_fresh)
             wrong = [k for k in wrong if model.adapt_tensor(k, state[k], expected[k]) is None]
             variants[arch] = missing, unexpected, wrong
         return variants
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
         """Name the variant that a state in our layout belongs to, if it is one."""
-        for arch, (missing, _, wrong) in self.compare_variants(state).items():
-            if not missing and not wrong:
-                return repr(arch)
-        return None
+        fitting = {
+            arch: len(unexpected)
+            for arch, (missing, unexpected, wrong) in self.compare_variants(state).items()
+            if not missing and not wrong
+        }
+        return repr(min(fitting, key=fitting.get)) if fitting else None
 
     def switch_to_deploy(self) -> None:
         """Fold norms, identities and parallel layers into one another, in place, for inference.

@@ -642,7 +642,7 @@ class T2TViT(Backbone):
     ) -> torch.Tensor | None:
         """Resize a position table of another size, and fit the first layer to other channels."""
         if name == 'stages.2.pos_embed' and value.ndim == 3 and value.shape[2] == like.shape[2]:
-            if isqrt(value.shape[1] - 1) ** 2 != value.shape[1] - 1:
+            if value.shape[1] < 2 or isqrt(value.shape[1] - 1) ** 2 != value.shape[1] - 1:
                 return None
             side = isqrt(like.shape[1] - 1)
             return resize_positions(value, side, side)
