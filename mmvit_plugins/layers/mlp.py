@@ -5,8 +5,8 @@ from torch import nn
 
 from .sizes import captured
 
-# Most elements of an MLP's hidden map at once in inference on a CPU, where a large one costs more in
-# fresh memory than in arithmetic.
+# Most elements of an MLP's hidden map at once, in inference on a CPU: a large one costs more there
+# in fresh memory than in arithmetic.
 STRIP = 2**20
 
 

@@ -107,8 +107,10 @@ def linear_of_normed_patches(
     mean = wide.new_full((x.shape[1], 1), 1 / x.shape[1])  # a product is faster than a reduction
     moments = torch.cat((wide @ mean, wide.square() @ mean)).permute(0, 3, 1, 2)
     # not F.avg_pool2d, which asks symbolic sizes for a remainder
-    box = moments.new_full((1, 1, kernel, kernel), kernel**-2)
-    mean, square = F.conv2d(moments, box, None, stride, padding).chunk(2)
+    box = moments.new_full((1, 1, kernel, 1), 1 / kernel)
+    moments = F.conv2d(moments, box, None, (stride, 1), (padding, 0))
+    moments = F.conv2d(moments, box.mT, None, (1, stride), (0, padding))
+    mean, square = moments.chunk(2)
     scale = ((square - mean.square()).clamp(min=0) + norm.eps).rsqrt().to(x.dtype)
     weight = weight.unflatten(1, (x.shape[1], kernel, kernel))
     return F.conv2d(x, weight, None, stride, padding) * scale + bias.view(-1, 1, 1)
