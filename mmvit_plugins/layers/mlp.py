@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .sizes import captured
+from .sizes import captured, ceil_div
 
 # Most elements of an MLP's hidden map at once, in inference on a CPU: a large one costs more there
 # in fresh memory than in arithmetic.
@@ -28,10 +28,10 @@ class Mlp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix channels."""
         if inference_on_cpu(x):
-            strip = max(STRIP // self.fc1.out_features, 1)
-            if x.numel() > strip * x.shape[-1]:
-                strips = x.reshape(-1, x.shape[-1]).split(strip)
-                return torch.cat([self._run(tokens) for tokens in strips]).view(x.shape)
+            tokens = x.reshape(-1, x.shape[-1])
+            strips = ceil_div(tokens.shape[0] * self.fc1.out_features, STRIP)
+            if strips > 1:
+                return torch.cat([self._run(s) for s in tokens.chunk(strips)]).view(x.shape)
         return self._run(x)
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:

@@ -121,11 +121,13 @@ def test_c24_has_windows_of_8():
 @pytest.mark.parametrize('shift', [0, 3])
 def test_windows_hold_the_rolled_map_and_mask_what_the_roll_joins(sides, shift):
     windows = ShiftedWindows(sides, 7, shift, torch.device('cpu'))
+    assert windows.filled is any(side % 7 for side in sides)
     x = torch.randn(2, *sides, 4)
-    cut = windows.cut(x)
+    fill = torch.arange(4.0)
+    cut = windows.cut(x, fill)
     assert torch.equal(windows.join(cut), x)
-    rows, columns = windows.full
-    full = torch.zeros(2, rows, columns, 4)
+    rows, columns = (-(-side // 7) * 7 for side in sides)
+    full = fill.repeat(2, rows, columns, 1)
     full[:, : sides[0], : sides[1]] = x
     for window in range(rows * columns // 49):
         top, left = 7 * (window // (columns // 7)), 7 * (window % (columns // 7))
@@ -191,7 +193,7 @@ def test_filled_places_count_as_zeros_after_the_norm():
     q, k, v = attn.qkv(tokens).view(49, 3, 2, 4).permute(1, 2, 0, 3)
     weights = (q @ k.mT / 2 + attn.bias(windows)).softmax(-1)
     expected = attn.proj((weights @ v).transpose(0, 1).flatten(1)).view(7, 7, 8)[:4, :6]
-    out = windows.join(attn(windows.cut(x), windows))[0]
+    out = attn(x, windows)[0]
     assert torch.allclose(out, expected, atol=1e-6)
 
 

@@ -28,6 +28,7 @@ from ...layers import (
     drop_path_rates,
     init_linears,
     join_windows,
+    known,
     pad,
     resize_table,
 )
@@ -77,13 +78,14 @@ class ShiftedWindows:
 
     Args:
         sides (Sequence[int]): Height and width of the map.
-        window (int): Side of a window; the map is filled up with zeros to multiples of it.
+        window (int): Side of a window; the map is filled up to multiples of it.
         shift (int): By how many places the map is rolled up and left before it is cut.
         device (torch.device): Where the map is.
 
     Attributes:
         window: As given.
         shift: As given.
+        filled: Whether the windows hold places that the map has not.
         mask: ``(windows, places, places)``: what is added to the attention of two places of a
             shifted window: 0, or -100 if they are neighbours only by the roll. None without shift.
     """
@@ -94,17 +96,21 @@ class ShiftedWindows:
         self.shift = shift
         self.count = [ceil_div(side, window) for side in sides]
         self.size = (window, window)
-        self.full = [count * window for count in self.count]
-        self.mask = None
+        rows, columns = (count * window for count in self.count)
+        self.filled = not (known(rows == sides[0]) and known(columns == sides[1]))
+        self.mask = self.order = self.places = None
+        if not (shift or self.filled):
+            return
+        # order: which token of the full map stands in each place of the windows, one by one;
+        # places: in which of these places each token of the map stands
+        order = torch.arange(rows * columns, device=device).view(1, rows, columns, 1)
+        rolled = torch.roll(order, (-shift, -shift), (1, 2))
+        self.order = cut_windows(rolled, self.count, self.size).flatten()
+        order = order.view(1, self.count[0] * self.count[1], window**2, 1)
+        places = join_windows(order, self.count, self.size, (rows, columns))
+        self.places = crop(torch.roll(places, (shift, shift), (1, 2)), sides).flatten()
         if not shift:
             return
-        rows, columns = self.full
-        places = torch.arange(rows * columns, device=device).view(1, rows, columns, 1)
-        rolled = torch.roll(places, (-shift, -shift), (1, 2))
-        self.order = cut_windows(rolled, self.count, self.size).flatten()
-        places = places.view(1, self.count[0] * self.count[1], window**2, 1)
-        joined = join_windows(places, self.count, self.size, self.full)
-        self.inverse = torch.roll(joined, (shift, shift), (1, 2)).flatten()
         regions = 0
         for side, view in ((rows, (1, -1, 1, 1)), (columns, (1, 1, -1, 1))):
             place = torch.arange(side, device=device)
@@ -114,23 +120,29 @@ class ShiftedWindows:
         apart = regions.unsqueeze(1) != regions.unsqueeze(2)
         self.mask = torch.zeros(apart.shape, device=device).masked_fill_(apart, MASKED)
 
-    def cut(self, x: torch.Tensor) -> torch.Tensor:
-        """Shift and cut a map: ``(N, H, W, C) -> (N, windows, places, C)``."""
-        if not self.shift:
+    def cut(self, x: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
+        """Shift and cut a map: ``(N, H, W, C) -> (N, windows, places, C)``.
+
+        Places that the map has not hold ``fill``, ``(C,)``.
+        """
+        if self.order is None:
             return cut_windows(x, self.count, self.size)
-        x = pad(x, self.full).flatten(1, 2).index_select(1, self.order)
+        if self.filled:
+            every = fill.to(x.dtype).expand(x.shape[0], self.order.shape[0], -1)
+            x = every.index_copy(1, self.places, x.flatten(1, 2))
+        else:
+            x = x.flatten(1, 2).index_select(1, self.order)
         return x.unflatten(1, (self.count[0] * self.count[1], self.window**2))
 
     def join(self, x: torch.Tensor) -> torch.Tensor:
         """Undo :meth:`cut`: ``(N, H, W, C)``."""
-        if not self.shift:
+        if self.order is None:
             return join_windows(x, self.count, self.size, self.sides)
-        x = x.flatten(1, 2).index_select(1, self.inverse).unflatten(1, tuple(self.full))
-        return crop(x, self.sides)
+        return x.flatten(1, 2).index_select(1, self.places).unflatten(1, tuple(self.sides))
 
 
 class WindowAttention(nn.Module):
-    """Attention within windows, with a bias by relative position: ``(N, W, L, C)``, same shape."""
+    """Attention within windows, with a bias by relative position: ``(N, H, W, C)``, same shape."""
 
     def __init__(
         self, channels: int, num_heads: int, window: int, attn_drop_rate: float, drop_rate: float
@@ -173,12 +185,15 @@ class WindowAttention(nn.Module):
         return super().train(mode)
 
     def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
-        """Mix the tokens of each window."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        """Mix the tokens of each window; what fills windows up counts as zeros in ``x``."""
+        if windows.filled:  # no products for zeros, of which only the layer's bias remains
+            qkv = windows.cut(self.qkv(x), self.qkv.bias)
+        else:
+            qkv = self.qkv(windows.cut(x, self.qkv.bias))
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
         drop = self.attn_drop_rate if self.training else 0.0
         out = attention(q, k, v, self._kept_bias(windows), dropout_p=drop)
-        return self.drop(self.proj(out.transpose(2, 3).flatten(3)))
+        return self.drop(self.proj(windows.join(out.transpose(2, 3).flatten(3))))
 
 
 class SwinBlock(nn.Module):
@@ -194,7 +209,7 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
         """Run the block in these windows."""
-        x = x + self.drop_path(windows.join(self.attn(windows.cut(self.norm1(x)), windows)))
+        x = x + self.drop_path(self.attn(self.norm1(x), windows))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 

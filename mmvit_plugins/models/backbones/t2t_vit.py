@@ -113,7 +113,7 @@ def linear_of_normed_patches(
     mean, square = moments.chunk(2)
     scale = ((square - mean.square()).clamp(min=0) + norm.eps).rsqrt().to(x.dtype)
     weight = weight.unflatten(1, (x.shape[1], kernel, kernel))
-    return F.conv2d(x, weight, None, stride, padding) * scale + bias.view(-1, 1, 1)
+    return torch.addcmul(bias.view(-1, 1, 1), F.conv2d(x, weight, None, stride, padding), scale)
 
 
 def performer(
