@@ -115,12 +115,14 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
     if cfg.default_scope == 'mmpretrain':  # many classes of a picture each; few of them will do
         loaders[0].dataset.indices = 2 * iterations
         loaders[1].dataset.indices = loaders[2].dataset.indices = 2
-        cfg.train_cfg.update(max_epochs=1, val_interval=1)
+        length = 1
+        cfg.train_cfg.update(max_epochs=length, val_interval=length)
     else:
         cfg.model.data_preprocessor.size = (crop, crop)
-        cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
-        for scheduler in cfg.param_scheduler:
-            scheduler.begin = min(scheduler.begin, iterations - 1)
+        length = iterations
+        cfg.train_cfg.update(max_iters=length, val_interval=length)
+    for scheduler in cfg.param_scheduler:
+        scheduler.begin = min(scheduler.begin, length - 1)
     for step in _steps([*(loader.dataset.pipeline for loader in loaders), cfg.tta_pipeline]):
         kind = step['type']
         if kind in ('RandomResize', 'Resize'):

@@ -55,11 +55,14 @@ METHODS = (
     ),
     Method('sgformer', ('small', 'medium', 'base'), ('in1k', 'upernet_ade20k'), (0.1, 0.2, 0.4)),
     Method('swin', ('tiny', 'small', 'base'), ('in1k',), (0.2, 0.3, 0.5)),
-    Method('swin', ('tiny', 'small', 'base'), ('upernet_ade20k',)),
+    Method('swin', ('tiny', 'small', 'base'), ('upernet_ade20k',), runs=False),
     Method(
         'swin', ('tiny', 'small', 'base', 'large'), ('ft-22k_in1k',), (0.1, 0.2, 0.2, 0.2), False
     ),
     Method('swin', ('base', 'large'), ('384_ft-22k_in1k', 'in22k'), runs=False),
+    Method('t2t_vit', ('14', 't_14'), ('in1k',)),
+    Method('t2t_vit', ('7', '10', '12'), ('in1k',), runs=False),
+    Method('t2t_vit', ('19', '24', 't_19', 't_24'), ('in1k',), runs=False),
 )
 # each group under one recipe: its configs differ in the model only
 COMPARISONS = (
@@ -78,7 +81,6 @@ RUNS = tuple(
             *(name for names in COMPARISONS for name in names),
             'afformer_tiny_digits',
             'sgformer_small_fpn_ade20k',
-            't2t_vit_14_in1k',
             't2t_vit_14_upernet_ade20k',
         )
     )
@@ -106,6 +108,7 @@ PASSED_ON = {
     'paramwise_cfg',
     'requires_grad',
 }
+SMALL_SWIN = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)
 # what is neither mmengine's runner's nor a tool's, but names a part of the config for reuse
 NAMED_PARTS = {
     'bgr_mean',
@@ -214,12 +217,18 @@ def test_builds_in_its_host_with_channels_that_fit(name):
     assert cfg.custom_imports == dict(imports=['mmvit_plugins'], allow_failed_imports=False), (
         'stock init_model(config) relies on it'
     )
+    backbone = cfg.model.get('backbone', cfg.model)
+    # mmpretrain's Swin refuses maps that are smaller than a window
+    side = 224 if backbone.get('pad_small_map') is False else 64
     # without numbers, where the network can do without: some have 200 M parameters
-    swin = cfg.model.backbone.type == 'mmvit_plugins.SwinTransformer'
-    with torch.device('meta' if swin else 'cpu'), torch.no_grad():
+    device = 'meta' if backbone.type == 'mmvit_plugins.SwinTransformer' else 'cpu'
+    with torch.device(device), torch.no_grad():
         model = build_model(cfg)
-        channels = [stage.shape[1] for stage in model.backbone(torch.zeros(1, 3, 64, 64))]
-    if cfg.model.backbone.type.startswith('mmvit_plugins.'):
+        stages = getattr(model, 'backbone', model)(torch.zeros(1, 3, side, side))
+        channels = [stage.shape[1] for stage in stages]
+    if backbone is cfg.model:
+        return
+    if backbone.type.startswith('mmvit_plugins.'):
         assert list(model.backbone.out_channels) == channels
     if cfg.default_scope == 'mmpretrain':
         assert model.head.in_channels == channels[-1]
@@ -333,7 +342,7 @@ def test_variants_differ_in_the_backbone_only(method, key):
         model = cfg['model']
         # whether they fit is seen where the models are built
         for part in ('neck', 'head', 'decode_head', 'auxiliary_head'):
-            model.get(part, {}).pop('in_channels', None)
+            (model.get(part) or {}).pop('in_channels', None)
         for part in (model, model['backbone']):
             if 'init_cfg' in part:
                 assert f'{method.name}_{variant}_' in part['init_cfg'].pop('checkpoint')
@@ -490,62 +499,58 @@ def test_imagenet_recipe_is_that_of_timm(name, batch, rate, decay, warm_up, exac
 
 
 @pytest.mark.parametrize(
-    ('variants', 'rate', 'decay'),
-    [
-        (('7', '10', '12'), 1e-3, 0.03),
-        (('14', 't_14', '14_384'), 5e-4, 0.05),
-        (('19', '24', 't_19', 't_24'), 5e-4, 0.065),
-    ],
+    ('variant', 'rate', 'decay'), [('7', 1e-3, 0.03), ('14', 5e-4, 0.05), ('19', 5e-4, 0.065)]
 )
-def test_t2t_variants_have_the_authors_rates_and_differ_in_nothing_else(variants, rate, decay):
-    base = load('t2t_vit_14_in1k')
-    for variant in variants:
-        cfg = load(f't2t_vit_{variant}_in1k')
-        optimizer = cfg.optim_wrapper.optimizer
-        assert (optimizer.lr, optimizer.weight_decay) == (rate, decay)
-        warm_up = cfg.param_scheduler[0]
-        assert warm_up.start_factor * optimizer.lr == pytest.approx(1e-6)
-        backbone = cfg.model.backbone
-        if variant == '14_384':
-            assert backbone.pop('img_size') == 384
-            for pipeline in (cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline):
-                steps = {step.type: step for step in pipeline}
-                if 'RandomResizedCrop' in steps:
-                    assert steps['RandomResizedCrop'].scale == 384
-                else:
-                    assert steps['CenterCrop'].crop_size == 384
-                    assert steps['ResizeEdge'].scale == int(384 / 0.9) == 426
-            assert cfg.train_dataloader.dataset.pipeline == cfg.train_pipeline
-            for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline'):
-                cfg[key] = base[key]
-            for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-                cfg[key].dataset.pipeline = base[key].dataset.pipeline
-        else:
-            assert backbone.arch == variant
-        # whether they fit is seen where the models are built
-        backbone.arch, cfg.model.head.in_channels = '14', base.model.head.in_channels
-        optimizer.update(lr=5e-4, weight_decay=0.05)
-        warm_up.start_factor = 2e-3
-        assert cfg.to_dict() == base.to_dict()
+def test_t2t_sizes_differ_in_rate_and_decay_only(variant, rate, decay):
+    cfg, other = load(f't2t_vit_{variant}_in1k'), load('t2t_vit_14_in1k')
+    assert cfg.optim_wrapper.optimizer.lr == rate
+    assert cfg.optim_wrapper.optimizer.weight_decay == decay
+    assert cfg.param_scheduler[0].start_factor * rate == pytest.approx(1e-6)
+    for config in (cfg, other):
+        del config.model.backbone.arch, config.model.head.in_channels
+        del config.optim_wrapper.optimizer.lr, config.optim_wrapper.optimizer.weight_decay
+        del config.param_scheduler[0].start_factor
+    assert cfg.to_dict() == other.to_dict()
+
+
+def test_t2t_at_384_differs_in_the_size_only():
+    cfg, other = load('t2t_vit_14_384_in1k').to_dict(), load('t2t_vit_14_in1k').to_dict()
+    assert cfg['model']['backbone'].pop('img_size') == 384
+    keys = {'RandomResizedCrop': 'scale', 'ResizeEdge': 'scale', 'CenterCrop': 'crop_size'}
+    for config, sizes in ((cfg, (384, int(384 / 0.9), 384)), (other, (224, 248, 224))):
+        wanted = dict(zip(keys, sizes, strict=True))
+        for step in typed_dicts(config):
+            if step['type'] in keys:
+                assert step.pop(keys[step['type']]) == wanted[step['type']]
+    assert cfg == other
 
 
 @pytest.mark.parametrize(
-    ('name', 'epochs', 'warm_up', 'batch', 'first', 'rate', 'last', 'decay'),
+    ('drop_paths', 'epochs', 'warm_up', 'batch', 'first', 'rate', 'last', 'decay'),
     [
-        ('swin_tiny_in1k', 300, 20, 1024, 1e-6, 1e-3, 1e-5, 0.05),
-        ('swin_tiny_c24_in1k', 300, 20, 1024, 1e-6, 1e-3, 1e-5, 0.05),
-        ('swin_base_in22k', 90, 5, 4096, 1e-6, 1e-3, 1e-5, 0.05),
-        ('swin_tiny_ft-22k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
-        ('swin_base_384_ft-22k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
-        ('swin_base_384_ft-1k_in1k', 30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
-        ('swin_base_ft-simmim_in1k', 100, 20, 2048, 1e-6, 5e-3, 1e-6, 0.05),
+        ({'tiny_in1k': 0.2, 'tiny_c24_in1k': 0.2}, 300, 20, 1024, 1e-6, 1e-3, 1e-5, 0.05),
+        ({'base_in22k': 0.2}, 90, 5, 4096, 1e-6, 1e-3, 1e-5, 0.05),
+        (
+            {'tiny_ft-22k_in1k': 0.1, 'base_384_ft-22k_in1k': 0.2, 'base_384_ft-1k_in1k': 0.5},
+            *(30, 5, 1024, 4e-8, 4e-5, 4e-7, 1e-8),
+        ),
+        ({'base_ft-simmim_in1k': 0.1}, 100, 20, 2048, 1e-6, 5e-3, 1e-6, 0.05),
     ],
+    ids=['in1k', 'in22k', 'ft-22k', 'ft-simmim'],
 )
 def test_swin_imagenet_recipe_is_the_authors(
-    name, epochs, warm_up, batch, first, rate, last, decay, tmp_path
+    drop_paths, epochs, warm_up, batch, first, rate, last, decay, tmp_path
 ):
     """config.py, lr_scheduler.py and configs/{swin,simmim} of their repository."""
-    cfg, tiny = load(name), load('swin_tiny_in1k')
+    cfg, *others = (load(f'swin_{name}') for name in drop_paths)
+    schedule = ('optim_wrapper', 'param_scheduler', 'train_cfg')
+    for other in others:
+        for key in (*schedule, 'auto_scale_lr', 'randomness'):
+            assert other[key] == cfg[key]
+        assert other.train_dataloader.batch_size == cfg.train_dataloader.batch_size
+        assert other.model.train_cfg == cfg.model.train_cfg
+    found = [config.model.backbone.drop_path_rate for config in (cfg, *others)]
+    assert found == list(drop_paths.values())
     wrapper = cfg.optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper'
     assert wrapper.clip_grad == dict(max_norm=5.0)
@@ -559,12 +564,13 @@ def test_swin_imagenet_recipe_is_the_authors(
     assert cfg.model.train_cfg == mixed.train_cfg
     assert cfg.model.head.loss == mixed.head.loss
 
-    # the schedule, on the smallest model; that of the layers is tested apart
+    # the schedule, on a small model; the rates of the layers are tested apart
     wrapper.pop('constructor', None)
     wrapper.paramwise_cfg.pop('layer_decay_rate', None)
-    tiny.merge_from_dict({key: cfg[key] for key in ('optim_wrapper', 'train_cfg')})
-    tiny.param_scheduler = cfg.param_scheduler
-    runner = full_length_runner(tiny, make('in1k', tmp_path / 'data', pictures=1), tmp_path)
+    small = load('swin_tiny_in1k')
+    small.update({key: cfg[key] for key in schedule})
+    small.model.backbone.arch, small.model.head.in_channels = SMALL_SWIN, 64
+    runner = full_length_runner(small, make('in1k', tmp_path / 'data', pictures=1), tmp_path)
     rates = learning_rates(runner)
     total, ramp = 2 * epochs, 2 * warm_up  # two iterations to an epoch here
     assert len(rates) == total
@@ -641,8 +647,7 @@ def test_swin_sees_pictures_of_its_size(name, edge, size, tmp_path):
 def test_swin_for_384_starts_from_a_classifier_of_224(tmp_path):
     """Its tables are of another window, its head is kept."""
     cfg = load('swin_base_384_ft-1k_in1k')
-    small = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)
-    cfg.model.backbone.arch, cfg.model.head.in_channels = small, 64
+    cfg.model.backbone.arch, cfg.model.head.in_channels = SMALL_SWIN, 64
     source = deepcopy(cfg)
     source.model.backbone.pop('window_size')
     source.model.pop('init_cfg')

@@ -5,9 +5,10 @@ Cost:      22.04 M parameters, 4.82 GFLOPs at 224x224 (tools/get_flops.py).
 Published: nothing.
 Ours:      see README.md.
 
-The other sides of the comparison are ``swin_tiny_grocery22.py`` and ``resnet50_grocery22.py``: same
-data, schedule and batch. A shorter run: ``--cfg-options train_cfg.max_epochs=60
-param_scheduler.0.end=5``; another seed: ``--cfg-options randomness.seed=1``.
+The other sides of the comparison are ``mmpretrain_swin_tiny_grocery22.py`` and
+``resnet50_grocery22.py``: same data, schedule and batch. A shorter run: ``--cfg-options
+train_cfg.max_epochs=60 param_scheduler.0.end=5``; another seed: ``--cfg-options
+randomness.seed=1``.
 """
 
 _base_ = [

@@ -1,0 +1,18 @@
+"""ImageNet-1K of ``imagenet_bs128_deit_224.py`` at 384x384. Test: whole pictures, squeezed."""
+
+_base_ = './imagenet_bs128_deit_224.py'
+
+train_pipeline = [
+    _base_.train_pipeline[0],
+    dict(_base_.train_pipeline[1], scale=384),
+    *_base_.train_pipeline[2:],
+]
+test_pipeline = [
+    _base_.test_pipeline[0],
+    dict(type='Resize', scale=(384, 384), backend='pillow', interpolation='bicubic'),
+    _base_.test_pipeline[-1],
+]
+tta_pipeline = [*test_pipeline[:-1], _base_.tta_pipeline[-1]]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

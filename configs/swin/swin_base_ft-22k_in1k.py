@@ -1,0 +1,15 @@
+"""Swin-B from ImageNet-22K to ImageNet-1K, 224x224: 30 epochs of 1,024 pictures (8 GPUs x 128).
+
+Run:       tools/dist_train.sh configs/swin/swin_base_ft-22k_in1k.py 8
+Cost:      87.77 M parameters, 15.47 GFLOPs at 224x224 (tools/get_flops.py).
+Published: 85.2 top-1 (the authors' repository).
+Ours:      not trained yet.
+"""
+
+_base_ = './swin_tiny_ft-22k_in1k.py'
+
+model = dict(
+    backbone=dict(arch='base', drop_path_rate=0.2),
+    head=dict(in_channels=1024),
+    init_cfg=dict(checkpoint='pretrain/swin_base_patch4_window7_224_22k.pth'),
+)

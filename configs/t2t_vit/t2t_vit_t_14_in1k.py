@@ -1,0 +1,11 @@
+"""T2T-ViT_t-14 on ImageNet-1K, 224x224: 310 epochs of 512 pictures a step (8 GPUs x 64).
+
+Run:       tools/dist_train.sh configs/t2t_vit/t2t_vit_t_14_in1k.py 8
+Cost:      21.47 M parameters, 6.10 GFLOPs at 224x224 (tools/get_flops.py).
+Published: 81.7 top-1 (the authors' README).
+Ours:      not trained yet.
+"""
+
+_base_ = './t2t_vit_14_in1k.py'
+
+model = dict(backbone=dict(arch='t_14'))
