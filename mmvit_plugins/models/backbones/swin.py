@@ -71,6 +71,7 @@ STRIDES = (4, 8, 16, 32)
 MLP_RATIO = 4
 MASKED = -100.0  # what the official code adds where two places of a window are no neighbours
 SMALL_MAPS = ('official', 'dense')
+KEPT = 2**21  # most elements of a bias that each block keeps from one picture to the next
 
 
 class ShiftedWindows:
@@ -175,9 +176,11 @@ class WindowAttention(nn.Module):
         if torch.is_grad_enabled() or captured() or type(table) is not nn.Parameter:
             return self.bias(windows)
         made_from = windows, table.data_ptr(), table._version, table.dtype
-        if self._kept is None or self._kept[0] != made_from:
-            self._kept = made_from, self.bias(windows)
-        return self._kept[1]
+        if self._kept is not None and self._kept[0] == made_from:
+            return self._kept[1]
+        bias = self.bias(windows)
+        self._kept = (made_from, bias) if bias.numel() <= KEPT else None
+        return bias
 
     def train(self, mode: bool = True) -> 'WindowAttention':
         """Switch modes, and forget what was kept: weights may have been exchanged unseen."""
