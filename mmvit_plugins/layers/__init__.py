@@ -3,6 +3,7 @@
 from .attention import attention
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
+from .kept import Kept
 from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
 from .sizes import captured, ceil_div, compact, crop, known, pad, resize_table
 from .weights import init_linears, init_weights
@@ -12,6 +13,7 @@ __all__ = [
     'ConvMlp',
     'ConvNormAct',
     'DropPath',
+    'Kept',
     'Mlp',
     'ResidualDepthwise',
     'attention',

@@ -5,9 +5,10 @@ from torch import nn
 
 from .sizes import captured, ceil_div
 
-# Most elements of an MLP's hidden map at once, in inference on a CPU: a large one costs more there
-# in fresh memory than in arithmetic.
-STRIP = 2**20
+# Elements of an MLP hidden map at once, in inference on a CPU, where a large one costs more in fresh
+# memory than in arithmetic: glibc gives 32 MiB and more back each time. Without a convolution between
+# them, the products of a smaller map are faster whole.
+STRIP, WHOLE = 2**20, 2**23
 
 
 def inference_on_cpu(x: torch.Tensor) -> bool:
@@ -29,8 +30,9 @@ class Mlp(nn.Module):
         """Mix channels."""
         if inference_on_cpu(x):
             tokens = x.reshape(-1, x.shape[-1])
-            strips = ceil_div(tokens.shape[0] * self.fc1.out_features, STRIP)
-            if strips > 1:
+            hidden = tokens.shape[0] * self.fc1.out_features
+            if hidden > WHOLE:
+                strips = ceil_div(hidden, STRIP)
                 return torch.cat([self._run(s) for s in tokens.chunk(strips)]).view(x.shape)
         return self._run(x)
 

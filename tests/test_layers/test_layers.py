@@ -3,12 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmvit_plugins.layers import (
     ConvMlp,
     ConvNormAct,
     DropPath,
+    Kept,
     Mlp,
     attention,
     cut_windows,
@@ -162,6 +164,7 @@ def test_mlp_in_strips_is_the_same(tokens, monkeypatch):
     calls = []
     layer.fc1.register_forward_hook(lambda module, args, out: calls.append(out.numel() // 8))
     monkeypatch.setattr(mlp, 'STRIP', tokens * 8)
+    monkeypatch.setattr(mlp, 'WHOLE', tokens * 8)
     with torch.no_grad():
         assert torch.allclose(layer(x), expected)
     assert sum(calls) == 30 and max(calls) <= tokens and len(calls) == -(-30 // tokens)
@@ -174,3 +177,41 @@ def test_plain_mlp():
     expected = layer.fc2(nn.functional.gelu(layer.fc1(x)))
     assert torch.equal(layer(x), expected)
     assert not torch.equal(layer.train()(x), expected)
+
+
+def test_kept_is_made_again_when_its_origin_changes():
+    made = []
+
+    def make():
+        made.append(1)
+        return weight * 2
+
+    weight, kept = nn.Parameter(torch.ones(3)), Kept()
+    with torch.no_grad():
+        first = kept(make, 7, weight)
+        assert kept(make, 7, weight) is first and len(made) == 1
+        for change in (
+            lambda: weight.add_(1),
+            lambda: setattr(weight, 'data', torch.zeros(3)),
+            lambda: setattr(weight, 'data', weight.data.double()),
+            kept.forget,
+        ):
+            change()
+            assert torch.equal(kept(make, 7, weight), weight * 2)
+        assert len(made) == 5
+        kept(make, 8, weight)
+        assert len(made) == 6
+    kept.forget()
+    with torch.inference_mode():
+        value = kept(make, 7, weight)
+    assert not value.requires_grad and not value.is_inference()
+    kept.limit = 2
+    assert kept(make, 8, weight) is not kept(make, 8, weight) and kept.value is None
+
+
+def test_nothing_is_kept_of_tensors_without_memory():
+    """Counting and exporting run on these, and would leave them behind."""
+    kept = Kept()
+    for weight in (torch.ones(3, device='meta'), FakeTensorMode().from_tensor(torch.ones(3))):
+        kept(lambda weight=weight: weight * 2, weight)
+        assert kept.value is None

@@ -7,7 +7,6 @@ import torch
 from recipe import Golden, draw_normal
 
 from mmvit_plugins.models import SwinTransformer
-from mmvit_plugins.models.backbones import swin
 from mmvit_plugins.models.backbones.swin import ShiftedWindows, WindowAttention
 
 SMALL = {'embed_dims': 8, 'depths': (2, 2, 2, 2), 'num_heads': (1, 2, 2, 4), 'window_size': 7}
@@ -220,17 +219,17 @@ def test_what_is_kept_follows_the_weights_and_the_size():
         assert model.double()(x.double())[-1].dtype == torch.float64
 
 
-def test_only_small_biases_are_kept(monkeypatch):
+def test_only_small_biases_are_kept():
     """Or a large model would hold hundreds of megabytes after a large picture."""
     model = small()
     attn = model.stages[0].blocks[1].attn
     x, y = torch.randn(1, 3, 96, 64), torch.randn(1, 3, 224, 224)
-    monkeypatch.setattr(swin, 'KEPT', 12 * 49**2)
+    attn.kept.limit = 12 * 49**2
     with torch.no_grad():
         model(x)
-        assert attn._kept[1].shape == (12, 1, 49, 49)
+        assert attn.kept.value.shape == (12, 1, 49, 49)
         model(y)
-        assert attn._kept is None
+        assert attn.kept.value is None
 
 
 def test_trains_after_inference_mode():

@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     DropPath,
+    Kept,
     Mlp,
     attention,
-    captured,
     ceil_div,
     crop,
     cut_windows,
@@ -71,7 +71,7 @@ STRIDES = (4, 8, 16, 32)
 MLP_RATIO = 4
 MASKED = -100.0  # what the official code adds where two places of a window are no neighbours
 SMALL_MAPS = ('official', 'dense')
-KEPT = 2**21  # most elements of a bias that each block keeps from one picture to the next
+LIMIT = 2**21  # most elements of a bias that a block keeps from one picture to the next
 
 
 class ShiftedWindows:
@@ -158,7 +158,7 @@ class WindowAttention(nn.Module):
         )
         self.proj = nn.Linear(channels, channels)
         self.drop = nn.Dropout(drop_rate)
-        self._kept = None  # (what it was made from, bias plus mask)
+        self.kept = Kept(LIMIT)  # bias plus mask
 
     def bias(self, windows: ShiftedWindows) -> torch.Tensor:
         """Make what is added to the products: ``(h, L, L)``, or with a mask ``(W, h, L, L)``."""
@@ -171,20 +171,9 @@ class WindowAttention(nn.Module):
             return bias
         return bias + windows.mask.to(bias.dtype).unsqueeze(1)
 
-    def _kept_bias(self, windows: ShiftedWindows) -> torch.Tensor:
-        table = self.relative_position_bias_table
-        if torch.is_grad_enabled() or captured() or type(table) is not nn.Parameter:
-            return self.bias(windows)
-        made_from = windows, table.data_ptr(), table._version, table.dtype
-        if self._kept is not None and self._kept[0] == made_from:
-            return self._kept[1]
-        bias = self.bias(windows)
-        self._kept = (made_from, bias) if bias.numel() <= KEPT else None
-        return bias
-
     def train(self, mode: bool = True) -> 'WindowAttention':
-        """Switch modes, and forget what was kept: weights may have been exchanged unseen."""
-        self._kept = None
+        """Switch modes; see :class:`Kept`."""
+        self.kept.forget()
         return super().train(mode)
 
     def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
@@ -195,7 +184,12 @@ class WindowAttention(nn.Module):
             qkv = self.qkv(windows.cut(x, self.qkv.bias))
         q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
         drop = self.attn_drop_rate if self.training else 0.0
-        out = attention(q, k, v, self._kept_bias(windows), dropout_p=drop)
+        if torch.is_grad_enabled():
+            bias = self.bias(windows)
+        else:
+            table = self.relative_position_bias_table
+            bias = self.kept(lambda: self.bias(windows), windows, table)
+        out = attention(q, k, v, bias, dropout_p=drop)
         return self.drop(self.proj(windows.join(out.transpose(2, 3).flatten(3))))
 
 
@@ -271,17 +265,12 @@ class SwinStage(nn.Module):
         self.merge = merge
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
-        self._kept = None  # (map's size and device, windows)
+        self.kept = Kept()  # windows
 
     def windows(self, x: torch.Tensor) -> tuple[ShiftedWindows, ShiftedWindows]:
         """Lay out the windows of even and odd blocks for a map ``(N, H, W, C)``."""
         sides = tuple(x.shape[1:3])
-        if captured() or type(x) is not torch.Tensor:
-            return self._lay_out(sides, x.device)
-        if self._kept is None or self._kept[0] != (sides, x.device):
-            with torch.inference_mode(False):  # or training could not use them later
-                self._kept = (sides, x.device), self._lay_out(sides, x.device)
-        return self._kept[1]
+        return self.kept(lambda: self._lay_out(sides, x.device), sides, x.device, type(x))
 
     def _lay_out(
         self, sides: tuple[int, int], device: torch.device

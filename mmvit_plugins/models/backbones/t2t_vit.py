@@ -21,9 +21,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     DropPath,
+    Kept,
     Mlp,
     attention,
-    captured,
     ceil_div,
     drop_path_rates,
     init_linears,
@@ -105,12 +105,11 @@ def linear_of_normed_patches(
     wide = x if x.device.type == 'mps' else x.double()
     wide = wide.permute(0, 2, 3, 1)
     mean = wide.new_full((x.shape[1], 1), 1 / x.shape[1])  # a product is faster than a reduction
-    moments = torch.cat((wide @ mean, wide.square() @ mean)).permute(0, 3, 1, 2)
-    # not F.avg_pool2d, which asks symbolic sizes for a remainder
-    box = moments.new_full((1, 1, kernel, 1), 1 / kernel)
-    moments = F.conv2d(moments, box, None, (stride, 1), (padding, 0))
-    moments = F.conv2d(moments, box.mT, None, (1, stride), (0, padding))
-    mean, square = moments.chunk(2)
+    moments = torch.stack((wide @ mean, wide.square() @ mean)).squeeze(-1)
+    moments = F.pad(moments, [padding] * 4)
+    for dim in (2, 3):  # views: torch has no fast float64 pooling that takes symbolic sizes
+        moments = moments.unfold(dim, kernel, stride).sum(dim=-1)
+    mean, square = (moments / kernel**2).unsqueeze(2)
     scale = ((square - mean.square()).clamp(min=0) + norm.eps).rsqrt().to(x.dtype)
     weight = weight.unflatten(1, (x.shape[1], kernel, kernel))
     return torch.addcmul(bias.view(-1, 1, 1), F.conv2d(x, weight, None, stride, padding), scale)
@@ -369,22 +368,16 @@ class TransformerStage(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(out_channels)
-        self._kept = None  # (what it was made from, positions)
+        self.kept = Kept()  # positions
 
     def positions(self, rows: int, columns: int) -> torch.Tensor:
-        """Fit the table to a grid: ``(1, 1 + rows * columns, C)``; it is made once for a size."""
-        if captured() or type(self.pos_embed) is not torch.Tensor:
-            return resize_positions(self.pos_embed, rows, columns)
+        """Fit the table to a grid: ``(1, 1 + rows * columns, C)``."""
         table = self.pos_embed
-        made_from = rows, columns, table.data_ptr(), table._version, table.dtype, table.device
-        if self._kept is None or self._kept[0] != made_from:
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = made_from, resize_positions(table, rows, columns)
-        return self._kept[1]
+        return self.kept(lambda: resize_positions(table, rows, columns), rows, columns, table)
 
     def train(self, mode: bool = True) -> 'TransformerStage':
-        """Switch modes, and forget what was kept: weights may have been exchanged unseen."""
-        self._kept = None
+        """Switch modes; see :class:`Kept`."""
+        self.kept.forget()
         return super().train(mode)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
