@@ -5,9 +5,9 @@ from torch import nn
 
 from .sizes import captured, ceil_div
 
-# Elements of an MLP hidden map at once, in inference on a CPU, where a large one costs more in fresh
-# memory than in arithmetic: glibc gives 32 MiB and more back each time. Without a convolution between
-# them, the products of a smaller map are faster whole.
+# Elements of an MLP's hidden map at once, in inference on a CPU, where a large one costs more in
+# fresh memory than in arithmetic: glibc gives 32 MiB and more back each time. Without a convolution
+# between them, the products of a smaller map are faster whole.
 STRIP, WHOLE = 2**20, 2**23
 
 
