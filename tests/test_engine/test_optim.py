@@ -2,6 +2,7 @@
 
 import logging
 
+import hosts
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -51,36 +52,12 @@ DEPTHS = {
 
 
 def segmentor(**options):
-    return SEG.build(
-        {
-            'type': 'mmseg.EncoderDecoder',
-            'backbone': {**BACKBONE, **options},
-            'decode_head': {
-                'type': 'mmseg.FPNHead',
-                'in_channels': [8, 16, 24, 32],
-                'in_index': [0, 1, 2, 3],
-                'feature_strides': [4, 8, 16, 32],
-                'channels': 8,
-                'num_classes': 3,
-            },
-            'test_cfg': {'mode': 'whole'},
-        }
-    )
+    return SEG.build(hosts.segmentor({**BACKBONE, **options}, (8, 16, 24, 32)))
 
 
 def classifier(backbone=None, in_channels=32):
-    return PRETRAIN.build(
-        {
-            'type': 'mmpretrain.ImageClassifier',
-            'backbone': backbone or {**BACKBONE, 'out_indices': (3,)},
-            'head': {
-                'type': 'mmpretrain.LinearClsHead',
-                'num_classes': 4,
-                'in_channels': in_channels,
-            },
-            'data_preprocessor': {'type': 'mmpretrain.ClsDataPreprocessor'},
-        }
-    )
+    backbone = backbone or {**BACKBONE, 'out_indices': (3,)}
+    return PRETRAIN.build(hosts.classifier(backbone, in_channels, 4, pooled=False))
 
 
 def bare():

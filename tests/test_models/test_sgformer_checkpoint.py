@@ -2,14 +2,14 @@
 
 import argparse
 import copy
-import logging
 
+import hosts
 import pytest
 import torch
 import torch.nn.functional as F
+from hosts import equal
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
-from mmengine.logging import MMLogger
 from mmengine.runner import Runner, load_checkpoint
 from mmpretrain import get_model
 from mmpretrain.registry import MODELS as PRETRAIN
@@ -73,51 +73,12 @@ def file(official, tmp_path):
     return path
 
 
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    logger = MMLogger.get_instance('test_sgformer', log_level='INFO')
-    MMLogger._instance_dict.move_to_end('test_sgformer')
-    logger.addHandler(caplog.handler)
-    yield lambda: [record.getMessage() for record in caplog.records]
-    logger.removeHandler(caplog.handler)
-
-
 def classifier(num_classes=10, **options):
-    return {
-        'type': 'mmpretrain.ImageClassifier',
-        'backbone': {**BACKBONE, 'out_indices': (3,), **options},
-        'neck': {'type': 'mmpretrain.GlobalAveragePooling'},
-        'head': {
-            'type': 'mmpretrain.LinearClsHead',
-            'num_classes': num_classes,
-            'in_channels': 32,
-            'loss': {'type': 'mmpretrain.CrossEntropyLoss'},
-        },
-        'data_preprocessor': {'type': 'mmpretrain.ClsDataPreprocessor'},
-    }
+    return hosts.classifier({**BACKBONE, 'out_indices': (3,), **options}, 32, num_classes)
 
 
 def segmentor(**options):
-    return {
-        'type': 'mmseg.EncoderDecoder',
-        'backbone': {**BACKBONE, **options},
-        'decode_head': {
-            'type': 'mmseg.FPNHead',
-            'in_channels': [8, 16, 24, 32],
-            'in_index': [0, 1, 2, 3],
-            'feature_strides': [4, 8, 16, 32],
-            'channels': 8,
-            'num_classes': 3,
-        },
-        'test_cfg': {'mode': 'whole'},
-    }
-
-
-def equal(state, expected):
-    return state.keys() == expected.keys() and all(
-        torch.equal(state[key], value) for key, value in expected.items()
-    )
+    return hosts.segmentor({**BACKBONE, **options}, (8, 16, 24, 32))
 
 
 def by_init_cfg(file):

@@ -4,12 +4,13 @@ import copy
 import logging
 from math import isqrt
 
+import hosts
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from hosts import equal
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmpretrain import get_model
 from mmpretrain.models import SwinTransformer as MMPretrainSwin
@@ -111,54 +112,17 @@ def file(request, ours, official, tmp_path):
 
 
 @pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    logger = MMLogger.get_instance('test_swin', log_level='INFO')
-    MMLogger._instance_dict.move_to_end('test_swin')
-    logger.addHandler(caplog.handler)
-    yield lambda: [
-        record.getMessage()
-        for record in caplog.records
-        if record.getMessage().startswith(('SwinTransformer:', 'head.fc'))
-    ]
-    logger.removeHandler(caplog.handler)
+def log(log):
+    """Of all messages, what loading says."""
+    return lambda: [line for line in log() if line.startswith(('SwinTransformer:', 'head.fc'))]
 
 
 def classifier(num_classes=CLASSES):
-    return {
-        'type': 'mmpretrain.ImageClassifier',
-        'backbone': {**BACKBONE, 'out_indices': (3,)},
-        'neck': {'type': 'mmpretrain.GlobalAveragePooling'},
-        'head': {
-            'type': 'mmpretrain.LinearClsHead',
-            'num_classes': num_classes,
-            'in_channels': 64,
-            'loss': {'type': 'mmpretrain.CrossEntropyLoss'},
-        },
-        'data_preprocessor': {'type': 'mmpretrain.ClsDataPreprocessor'},
-    }
+    return hosts.classifier({**BACKBONE, 'out_indices': (3,)}, 64, num_classes)
 
 
 def segmentor(**options):
-    return {
-        'type': 'mmseg.EncoderDecoder',
-        'backbone': {**BACKBONE, **options},
-        'decode_head': {
-            'type': 'mmseg.FPNHead',
-            'in_channels': [8, 16, 32, 64],
-            'in_index': [0, 1, 2, 3],
-            'feature_strides': [4, 8, 16, 32],
-            'channels': 8,
-            'num_classes': 3,
-        },
-        'test_cfg': {'mode': 'whole'},
-    }
-
-
-def equal(state, expected):
-    return state.keys() == expected.keys() and all(
-        torch.equal(state[key], value) for key, value in expected.items()
-    )
+    return hosts.segmentor({**BACKBONE, **options}, (8, 16, 32, 64))
 
 
 def error(maps, expected):

@@ -2,15 +2,15 @@
 
 import copy
 import json
-import logging
 from functools import partial
 
+import hosts
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hosts import equal
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.runner import Runner, load_checkpoint
 from mmpretrain import get_model
 from mmpretrain.models import T2T_ViT
@@ -70,38 +70,13 @@ def as_saved(state):
     return {'epoch': 309, 'state_dict': plain, 'state_dict_ema': average, 'metric': 71.7}
 
 
-def equal(state, expected):
-    return state.keys() == expected.keys() and all(
-        torch.equal(state[key], value) for key, value in expected.items()
-    )
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    logger = MMLogger.get_instance('test_t2t', log_level='INFO')
-    MMLogger._instance_dict.move_to_end('test_t2t')
-    logger.addHandler(caplog.handler)
-    yield lambda: [record.getMessage() for record in caplog.records]
-    logger.removeHandler(caplog.handler)
-
-
 def backbone(kind, **options):
     return {'type': 'mmvit_plugins.T2TViT', 'arch': KINDS[kind], 'img_size': 32, **options}
 
 
 def classifier(kind, num_classes=10, **options):
-    return {
-        'type': 'mmpretrain.ImageClassifier',
-        'backbone': backbone(kind, out_type='cls_token', **options),
-        'head': {
-            'type': 'mmpretrain.LinearClsHead',
-            'num_classes': num_classes,
-            'in_channels': 32,
-            'loss': {'type': 'mmpretrain.CrossEntropyLoss'},
-        },
-        'data_preprocessor': {'type': 'mmpretrain.ClsDataPreprocessor'},
-    }
+    vector = backbone(kind, out_type='cls_token', **options)
+    return hosts.classifier(vector, 32, num_classes, pooled=False)
 
 
 def by_init_cfg(file, kind):

@@ -1,36 +1,12 @@
-"""Swin Transformer as a segmentor: UperNet on the four maps, a small FCN on the third to train.
+"""Swin Transformer as a segmentor: UperNet.
 
-A config sets ``backbone.arch``, the channels that go with it, ``num_classes`` of both heads and
-``data_preprocessor.size``, the training crop (height, width) that smaller pictures are padded to.
+A config sets ``backbone.arch`` and the channels that go with it, and what ``upernet.py`` names.
 """
 
-_base_ = './segmentor.py'
+_base_ = './upernet.py'
 
 model = dict(
     backbone=dict(type='mmvit_plugins.SwinTransformer', arch='tiny', drop_path_rate=0.3),
-    decode_head=dict(
-        type='UPerHead',
-        in_channels=[96, 192, 384, 768],
-        in_index=[0, 1, 2, 3],
-        pool_scales=(1, 2, 3, 6),
-        channels=512,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-    ),
-    auxiliary_head=dict(
-        type='FCNHead',
-        in_channels=384,
-        in_index=2,
-        channels=256,
-        num_convs=1,
-        concat_input=False,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
-    ),
+    decode_head=dict(in_channels=[96, 192, 384, 768]),
+    auxiliary_head=dict(in_channels=384),
 )

@@ -35,37 +35,19 @@ from ...layers import (
 from ...registry import MODELS
 from .base import Backbone
 
+_TINY = {
+    'embed_dims': 96,
+    'depths': (2, 2, 6, 2),
+    'num_heads': (3, 6, 12, 24),
+    'window_size': 7,
+}
+_SMALL = {**_TINY, 'depths': (2, 2, 18, 2)}
 ARCHS = {
-    'tiny': {
-        'embed_dims': 96,
-        'depths': (2, 2, 6, 2),
-        'num_heads': (3, 6, 12, 24),
-        'window_size': 7,
-    },
-    'small': {
-        'embed_dims': 96,
-        'depths': (2, 2, 18, 2),
-        'num_heads': (3, 6, 12, 24),
-        'window_size': 7,
-    },
-    'base': {
-        'embed_dims': 128,
-        'depths': (2, 2, 18, 2),
-        'num_heads': (4, 8, 16, 32),
-        'window_size': 7,
-    },
-    'large': {
-        'embed_dims': 192,
-        'depths': (2, 2, 18, 2),
-        'num_heads': (6, 12, 24, 48),
-        'window_size': 7,
-    },
-    'tiny_c24': {
-        'embed_dims': 96,
-        'depths': (2, 2, 6, 2),
-        'num_heads': (4, 8, 16, 32),
-        'window_size': 8,
-    },
+    'tiny': _TINY,
+    'small': _SMALL,
+    'base': {**_SMALL, 'embed_dims': 128, 'num_heads': (4, 8, 16, 32)},
+    'large': {**_SMALL, 'embed_dims': 192, 'num_heads': (6, 12, 24, 48)},
+    'tiny_c24': {**_TINY, 'num_heads': (4, 8, 16, 32), 'window_size': 8},
 }
 STRIDES = (4, 8, 16, 32)
 MLP_RATIO = 4
