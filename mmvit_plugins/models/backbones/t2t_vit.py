@@ -124,11 +124,11 @@ def performer(
     memory are linear in L. 1e-8 is added to the denominator. To be called in float32.
     """
     phi_q, phi_k = (
-        torch.exp(z @ features.t() - z.square().sum(dim=-1, keepdim=True) / 2) for z in (q, k)
+        (z @ features.t()).sub_(z.square().sum(dim=-1, keepdim=True), alpha=0.5).exp_()
+        for z in (q, k)
     )
-    mixed = phi_k.transpose(1, 2) @ torch.cat((v, torch.ones_like(v[..., :1])), dim=-1)
-    mixed = phi_q @ mixed
-    return mixed[..., :-1] / (mixed[..., -1:] + 1e-8 * features.shape[0])
+    total = phi_q @ phi_k.sum(dim=1, keepdim=True).mT + 1e-8 * features.shape[0]
+    return phi_q @ (phi_k.mT @ v) / total
 
 
 class TokenLayer(nn.Module):
