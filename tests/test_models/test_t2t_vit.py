@@ -313,6 +313,14 @@ def test_scales_and_dropouts_are_arguments():
         assert not torch.allclose(model.train()(x)[-1], expected)
 
 
+def test_a_number_names_its_variant():
+    """As ``--cfg-options model.backbone.arch=7`` gives it."""
+    with torch.device('meta'):
+        assert len(T2TViT(7).stages[2].blocks) == 7
+    with pytest.raises(ValueError, match="arch='15' is unknown"):
+        T2TViT(15)
+
+
 def test_dense_groups_grow_and_are_halved():
     model = small({'block': 'dense', 'depths': (2, 1)})
     widths = [block.norm1.normalized_shape[0] if hasattr(block, 'norm1') else None

@@ -98,6 +98,9 @@ class Backbone(ConvertsOnLoad, BaseModule):
     def resolve_arch(cls, arch: str | Mapping) -> dict:
         """Look a variant up, or take one as a mapping with the same keys.
 
+        A number stands for the name that is written like it, since a command line turns one into
+        the other.
+
         Raises:
             ValueError: For an unknown name, and for missing or unknown keys.
         """
@@ -108,6 +111,7 @@ class Backbone(ConvertsOnLoad, BaseModule):
                     f'{cls.__name__}: arch has the keys {sorted(arch)}, but needs {sorted(keys)}'
                 )
             return dict(arch)
+        arch = str(arch) if isinstance(arch, int) else arch
         if arch not in cls.archs:
             raise ValueError(
                 f'{cls.__name__}: arch={arch!r} is unknown; choose from {sorted(cls.archs)} or '
