@@ -166,7 +166,7 @@ def _candidates(
                 total = counted and _without_resize(counted, mode)
                 if variant.gemm:
                     run = MatrixProducts(run, tensors)
-                    weights, total = run.nbytes, counted and run.flops
+                    weights, total = run.nbytes, counted and run.flops // batch_size
                 yield Candidate(
                     config=config,
                     variant=str(variant),

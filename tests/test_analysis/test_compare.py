@@ -248,7 +248,9 @@ def test_variants_side_by_side(afformer, sleepers, monkeypatch):
 
 
 def test_products_alone_beside_the_network(afformer):
-    result = compare([afformer], [64], variants=['gemm', 'eager'], flops=True, repeats=1, warmup=1)
+    result = compare(
+        [afformer], [64], 2, variants=['gemm', 'eager'], flops=True, repeats=1, warmup=1
+    )
     floor, whole = result['results']
     assert [floor['variant'], whole['variant']] == ['gemm', 'eager']
     assert 0.5 < floor['flops'] / whole['flops'] < 1
