@@ -1,4 +1,4 @@
-"""Swin-T as mmpretrain ships it: the backbone alone, with all four maps, as a dense task needs them.
+"""Swin-T as mmpretrain ships it: the backbone alone, with all four maps, as dense tasks need them.
 
 Maps smaller than a window are filled up to one, which changes nothing at 224x224 and above but the
 shift in the last stage at 224x224, which is masked. Model only, for measuring; it has no data and
