@@ -1,7 +1,7 @@
 """Swin-B with UperNet on ADE20K, 512x512: 160,000 iterations of 16 pictures (8 GPUs x 2).
 
 Run:       tools/dist_train.sh configs/swin/swin_base_upernet_ade20k.py 8
-Cost:      120.06 M parameters, 299.56 GFLOPs at 512x512 (tools/get_flops.py).
+Cost:      120.06 M parameters, 293.62 GFLOPs at 512x512 (tools/get_flops.py).
 Published: 48.13 mIoU, 49.72 multi-scale (the authors' repository for segmentation).
 Ours:      not trained yet.
 

@@ -46,8 +46,10 @@ def test_torchvision_counts_as_the_official_code():
 def test_maps_of_torchvision():
     """They are those of all stages, before the next downsampling, and no head is left."""
     swin = build_peer('torchvision:swin_t', (64, 96), maps=True).eval()
+    x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
-        maps = swin(torch.zeros(1, 3, 64, 96))
+        maps = swin(x)
+        assert torch.equal(maps[0], swin.parts[:2](x)) and torch.equal(maps[-1], swin.parts(x))
     assert [tuple(m.shape) for m in maps] == [(1, 64 // s, 96 // s, 24 * s) for s in (4, 8, 16, 32)]
     assert sum(p.numel() for p in swin.parameters()) == 28_288_354 - 769_000 - 2 * 768
     with pytest.raises(UserError, match='torchvision:resnet18 has no list of stages'):
