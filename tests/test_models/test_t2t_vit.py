@@ -305,8 +305,9 @@ def test_scales_and_dropouts_are_arguments():
     )
     assert torch.equal(first, second) and not torch.allclose(first, other, atol=1e-6)
     assert torch.equal(small(performer_drop_rate=0.0).train()(x)[-1], expected)
-    drops = [m.p for m in small().stages[:2].modules() if isinstance(m, nn.Dropout)]
-    assert sorted(drops) == [0, 0, 0.1, 0.1], 'the official rate, in performers only'
+    for kind, rate in (({}, 0.1), (by_softmax, 0)):  # the official rate, in performers only
+        drops = [m.p for m in small(kind).stages[:2].modules() if isinstance(m, nn.Dropout)]
+        assert sorted(drops) == [0, 0, rate, rate]
     for name in ('drop_rate', 'attn_drop_rate'):
         model = small(**{name: 0.5}, performer_drop_rate=0.0)
         assert torch.equal(model(x)[-1], expected)
