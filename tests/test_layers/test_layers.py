@@ -15,6 +15,7 @@ from mmvit_plugins.layers import (
     attention,
     cut_windows,
     drop_path_rates,
+    init_weights,
     join_windows,
     mlp,
 )
@@ -215,3 +216,18 @@ def test_nothing_is_kept_of_tensors_without_memory():
     for weight in (torch.ones(3, device='meta'), FakeTensorMode().from_tensor(torch.ones(3))):
         kept(lambda weight=weight: weight * 2, weight)
         assert kept.value is None
+
+
+def test_layers_are_drawn_in_the_order_in_which_they_stand():
+    """Or a seed would give other weights than those that recorded results began with."""
+    layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Linear(3, 4), nn.Conv2d(4, 5, 1, bias=False))
+    torch.manual_seed(5)
+    init_weights(layers)
+    torch.manual_seed(5)
+    for layer, std in zip(layers, ((2 / 27) ** 0.5, None, (2 / 5) ** 0.5), strict=True):
+        if std:
+            expected = nn.init.normal_(torch.empty_like(layer.weight), std=std)
+        else:
+            expected = nn.init.trunc_normal_(torch.empty_like(layer.weight), std=0.02)
+        assert torch.equal(layer.weight, expected)
+        assert layer.bias is None or not layer.bias.any()
