@@ -18,7 +18,7 @@ def attention(
 
     torch's fused attention, except on a CPU where a float32 bias learns: there torch has no fused
     backward pass, and its fallback is slower than the plain products. Queries, keys and values may
-    be views of one tensor; nothing is copied. Softmax is in float32 in any case.
+    be views of one tensor, which are not copied to be fused. Softmax is in float32 in any case.
 
     Args:
         q (Tensor): Queries, ``(N, h, L, d)``, or ``(N, W, h, L, d)`` in W windows.
