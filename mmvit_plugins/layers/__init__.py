@@ -1,15 +1,17 @@
 """Layers that more than one backbone uses; they need torch only."""
 
 from .attention import attention
+from .block import Block
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
 from .kept import Kept
 from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
-from .sizes import captured, ceil_div, compact, crop, known, pad, resize_table
+from .sizes import captured, ceil_div, compact, crop, known, pad, pad_to_multiple, resize_table
 from .weights import init_linears, init_weights
 from .windows import cut_windows, join_windows
 
 __all__ = [
+    'Block',
     'ConvMlp',
     'ConvNormAct',
     'DropPath',
@@ -29,5 +31,6 @@ __all__ = [
     'join_windows',
     'known',
     'pad',
+    'pad_to_multiple',
     'resize_table',
 ]

@@ -4,24 +4,27 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from .sizes import captured
 
 Value = TypeVar('Value')
 
 
-class Kept:
+class Kept(nn.Module):
     """One value, made again when what it was made from has changed. No gradient flows through it.
 
     Tensors count as changed when they are written to or exchanged. A write through ``.data`` cannot
-    be seen: modules forget on every ``train()`` and ``eval()``, which the hosts call where they
-    exchange weights. Nothing is kept while a graph is captured, or of tensors without memory.
+    be seen: as a child of the module that uses it, this forgets on every ``train()`` and
+    ``eval()``, which the hosts call where they exchange weights. Nothing is kept while a graph is
+    captured, or of tensors without memory.
 
     Args:
         limit (int, optional): Most elements of a tensor that is kept; larger ones are made anew.
     """
 
     def __init__(self, limit: int | None = None):
+        super().__init__()
         self.limit = limit
         self.forget()
 
@@ -29,17 +32,20 @@ class Kept:
         """Drop the value."""
         self.made_from = self.value = None
 
-    def __call__(self, make: Callable[[], Value], *made_from: object) -> Value:
+    def train(self, mode: bool = True) -> 'Kept':
+        """Forget."""
+        self.forget()
+        return super().train(mode)
+
+    def forward(self, make: Callable[[], Value], *made_from: object) -> Value:
         """Hand out the value, after making it if need be."""
         made_from = [_fingerprint(x) if isinstance(x, torch.Tensor) else x for x in made_from]
         if captured() or None in made_from:
             return make()
         if self.made_from == made_from:
             return self.value
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):  # else training could not use it later
+        # what inference mode makes, training could not use later
+        with torch.inference_mode(False), torch.no_grad():
             value = make()
         if self.limit is None or value.numel() <= self.limit:
             self.made_from, self.value = made_from, value
@@ -49,6 +55,6 @@ class Kept:
 
 
 def _fingerprint(x: torch.Tensor) -> tuple | None:
-    if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.is_meta:
+    if type(x) not in (torch.Tensor, nn.Parameter) or x.is_meta:
         return None
     return x.data_ptr(), x._version, x.dtype, x.device

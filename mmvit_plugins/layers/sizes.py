@@ -41,6 +41,13 @@ def pad(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     return torch.nn.functional.pad(x, (0, 0, 0, right, 0, below))
 
 
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Fill a picture ``(N, C, H, W)`` up with zeros; the result is in channels-last memory."""
+    sides = [ceil_div(side, multiple) * multiple for side in x.shape[2:]]
+    x = pad(x.permute(0, 2, 3, 1), sides).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def resize_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """Resize a table ``(1, rows, columns, C)`` bicubically."""
     if known(rows == table.shape[1]) and known(columns == table.shape[2]):

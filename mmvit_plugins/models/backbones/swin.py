@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
-    DropPath,
+    Block,
     Kept,
     Mlp,
     attention,
@@ -30,6 +30,7 @@ from ...layers import (
     join_windows,
     known,
     pad,
+    pad_to_multiple,
     resize_table,
 )
 from ...registry import MODELS
@@ -153,11 +154,6 @@ class WindowAttention(nn.Module):
             return bias
         return bias + windows.mask.to(bias.dtype).unsqueeze(1)
 
-    def train(self, mode: bool = True) -> 'WindowAttention':
-        """Switch modes; see :class:`Kept`."""
-        self.kept.forget()
-        return super().train(mode)
-
     def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
         """Mix the tokens of each window; what fills windows up counts as zeros in ``x``."""
         if windows.filled:  # no products for zeros, of which only the layer's bias remains
@@ -175,23 +171,6 @@ class WindowAttention(nn.Module):
         return self.drop(self.proj(windows.join(out.transpose(2, 3).flatten(3))))
 
 
-class SwinBlock(nn.Module):
-    """Attention in windows and an MLP, each after a norm: ``(N, H, W, C)``, same shape."""
-
-    def __init__(self, channels: int, attn: nn.Module, drop_rate: float, drop_path: float):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attn = attn
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels, MLP_RATIO * channels, drop_rate)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
-        """Run the block in these windows."""
-        x = x + self.drop_path(self.attn(self.norm1(x), windows))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
 class Stem(nn.Module):
     """Patches of 4 x 4 pixels: ``(N, C, H, W) -> (N, ceil(H / 4), ceil(W / 4), C')``."""
 
@@ -203,9 +182,7 @@ class Stem(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embed a picture, filled up with zeros to whole patches."""
-        sides = [ceil_div(side, STRIDES[0]) * STRIDES[0] for side in x.shape[2:]]
-        x = pad(x.permute(0, 2, 3, 1), sides).permute(0, 3, 1, 2)
-        x = self.proj(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        x = self.proj(pad_to_multiple(x, STRIDES[0])).permute(0, 2, 3, 1)
         return self.drop(self.norm(x))
 
 
@@ -369,7 +346,8 @@ class SwinTransformer(Backbone):
             blocks = []
             for _ in range(depth):
                 attn = WindowAttention(channels[i], heads, window, attn_drop_rate, drop_rate)
-                blocks.append(SwinBlock(channels[i], attn, drop_rate, next(rates)))
+                mlp = Mlp(channels[i], MLP_RATIO * channels[i], drop_rate)
+                blocks.append(Block(channels[i], attn, mlp, next(rates)))
             merge = PatchMerging(channels[i - 1]) if i else nn.Identity()
             norm = nn.LayerNorm(channels[i]) if i in self.out_indices else nn.Identity()
             self.stages.append(SwinStage(merge, blocks, norm, window, small_map, with_cp))

@@ -20,14 +20,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
-    DropPath,
+    Block,
     Kept,
     Mlp,
     attention,
-    ceil_div,
     drop_path_rates,
     init_linears,
-    pad,
+    pad_to_multiple,
     resize_table,
 )
 from ...registry import MODELS
@@ -288,23 +287,6 @@ class GhostMlp(nn.Module):
         return self.drop(self.fc2(self.drop(x)))
 
 
-class Block(nn.Module):
-    """Attention and an MLP, each after a norm: ``(N, L, C)``, same shape."""
-
-    def __init__(self, channels: int, attn: nn.Module, mlp: nn.Module, drop_path: float):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attn = attn
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = mlp
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the block."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
 class DenseBlock(Block):
     """A block whose result, narrowed, is put beside its input: ``(N, L, C) -> (N, L, C + 64)``.
 
@@ -374,11 +356,6 @@ class TransformerStage(nn.Module):
         """Fit the table to a grid: ``(1, 1 + rows * columns, C)``."""
         table = self.pos_embed
         return self.kept(lambda: resize_positions(table, rows, columns), rows, columns, table)
-
-    def train(self, mode: bool = True) -> 'TransformerStage':
-        """Switch modes; see :class:`Kept`."""
-        self.kept.forget()
-        return super().train(mode)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Run the stage; hand out the tokens and the sides of their grid."""
@@ -507,7 +484,7 @@ class T2TViT(Backbone):
         self.min_size = 1 if out_type == 'featmap' else 3  # from 3 pixels on there is a patch
         self.with_cp = with_cp
         self.stages = nn.ModuleList()
-        for channels, split in zip((in_channels, TOKEN_DIMS), SOFT_SPLITS, strict=False):
+        for channels, split in zip((in_channels, TOKEN_DIMS), SOFT_SPLITS[:2], strict=True):
             if arch['tokens_type'] == 'convolution':
                 self.stages.append(ConvTokens(channels, split))
             else:
@@ -614,8 +591,7 @@ class T2TViT(Backbone):
         """Compute what ``out_type`` says; maps are in channels-last memory."""
         self.check_input(x)
         if self.out_type == 'featmap':
-            sides = [ceil_div(side, STRIDES[0]) * STRIDES[0] for side in x.shape[2:]]
-            x = pad(x.permute(0, 2, 3, 1), sides).permute(0, 3, 1, 2)
+            x = pad_to_multiple(x, STRIDES[0])
         x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for stage in self.stages[:2]:
