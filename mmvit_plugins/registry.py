@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
@@ -21,6 +22,9 @@ MODELS = Registry('model', parent=ROOT_MODELS, scope=SCOPE, locations=[f'{SCOPE}
 DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope=SCOPE, locations=[f'{SCOPE}.datasets'])
 TRANSFORMS = Registry(
     'transform', parent=ROOT_TRANSFORMS, scope=SCOPE, locations=[f'{SCOPE}.datasets']
+)
+METRICS = Registry(
+    'metric', parent=ROOT_METRICS, scope=SCOPE, locations=[f'{SCOPE}.evaluation']
 )
 HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=SCOPE, locations=[f'{SCOPE}.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -188,9 +188,10 @@ def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
         for prefix in find_prefixes(ours, [layouts[0].our_anchor]):
             state = tensors(ours, prefix)
             with torch.device('meta'):
-                variants = cls().compare_variants(state)
-                nearest = min(variants, key=lambda arch: sum(map(len, variants[arch])))
-                model = cls(nearest)
+                module = cls()
+            variants = module.compare_variants(state)
+            nearest = min(variants, key=lambda arch: sum(map(len, variants[arch])))
+            model = module.variants(state)[nearest]
             missing, unexpected, wrong = variants[nearest]
             unknown = [key for key in unexpected if not key.startswith(CLASSIFIERS)]
             if missing or wrong:

@@ -155,12 +155,14 @@ class ConvertsOnLoad:
             the file's size differs (a classifier for another number of classes).
         starts_fresh: Name prefixes of layers that a file may lack as a whole: they keep their
             initial values, and the report says so.
+        variant_argument: What stands before a variant where it is an argument.
         allow_partial_load: Whether missing or ill-fitting tensors only warn.
     """
 
     locates_in_parent = False
     reinitialised: tuple[str, ...] = ()
     starts_fresh: tuple[str, ...] = ()
+    variant_argument = 'arch='
     allow_partial_load = False
     deployed = False
 
@@ -240,6 +242,9 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         report += f'; of another size and initialised anew: {", ".join(reset)}'
     if fresh:
         report += f'; not in the file and initialised anew: {_few(fresh)}'
+    unused = [key for key in found if layout and key.startswith(layout.unused)]
+    if unused:
+        report += f'; left out, since the network never reads them: {_few(unused)}'
     if unexpected:
         report += f'; unexpected: {_few(unexpected)}'
     level = logging.WARNING if missing or wrong or reset or unexpected else logging.INFO
@@ -278,7 +283,8 @@ def explain(module: nn.Module, state: Mapping[str, torch.Tensor], layout: Layout
         return f'none of the tensors in this file are its weights ({what})'
     variant = module.which_variant(state)
     if variant is not None:
-        return f'this file holds the variant {variant}, the model is another: set arch={variant}'
+        argument = f'{module.variant_argument}{variant}'
+        return f'this file holds the variant {variant}, the model is another: set {argument}'
     hint = layout.hint(state) if layout else None
     if hint is not None:
         return f'this file fits no variant: {hint}'

@@ -25,6 +25,7 @@ class Layout:
         from_ours: State in ours -> the complete state in this layout.
         classifier: Prefix of the linear classifier in a complete model of this layout, if it has
             one beside the backbone's own names.
+        unused: Prefixes of tensors that the network holds but never reads; reports name them.
         hint: What to say of a state (converted to ours) that fits no variant; ``None`` if nothing
             is known.
     """
@@ -35,6 +36,7 @@ class Layout:
     to_ours: Callable[[State], State]
     from_ours: Callable[[State], State]
     classifier: str | None = None
+    unused: tuple[str, ...] = ()
     hint: Callable[[State], str | None] = lambda state: None
 
     @property

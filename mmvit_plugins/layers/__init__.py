@@ -5,6 +5,7 @@ from .block import Block
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
 from .kept import Kept
+from .merging import PatchMerging
 from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
 from .sizes import captured, ceil_div, compact, crop, known, pad, pad_to_multiple, resize_table
 from .weights import init_linears, init_weights
@@ -17,6 +18,7 @@ __all__ = [
     'DropPath',
     'Kept',
     'Mlp',
+    'PatchMerging',
     'ResidualDepthwise',
     'attention',
     'captured',

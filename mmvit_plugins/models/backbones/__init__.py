@@ -2,8 +2,9 @@
 
 from .afformer import AFFormer
 from .base import Backbone
+from .lsga_vit import LSGAViT
 from .sgformer import SGFormer
 from .swin import SwinTransformer
 from .t2t_vit import T2TViT
 
-__all__ = ['AFFormer', 'Backbone', 'SGFormer', 'SwinTransformer', 'T2TViT']
+__all__ = ['AFFormer', 'Backbone', 'LSGAViT', 'SGFormer', 'SwinTransformer', 'T2TViT']

@@ -213,16 +213,19 @@ class Backbone(ConvertsOnLoad, BaseModule):
             return None
         return repeat_channels(value, like.shape[1])
 
+    def variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, 'Backbone']:
+        """Build, without memory, the variants that a state in our layout may belong to."""
+        with torch.device('meta'):
+            return {arch: type(self)(arch) for arch in self.archs}
+
     def compare_variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple]:
         """Compare a state in our layout with every variant; what can be adapted is not mis-sized.
 
         Returns:
             dict: Variant -> (missing, unexpected, mis-sized keys).
         """
-        with torch.device('meta'):
-            models = {arch: type(self)(arch) for arch in self.archs}
         variants = {}
-        for arch, model in models.items():
+        for arch, model in self.variants(state).items():
             expected = model.state_dict()
             missing, unexpected, wrong = compare(expected, state, self.starts_fresh)
             wrong = [k for k in wrong if model.adapt_tensor(k, state[k], expected[k]) is None]
@@ -236,7 +239,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
             for arch, (missing, unexpected, wrong) in self.compare_variants(state).items()
             if not missing and not wrong
         }
-        return repr(min(fitting, key=fitting.get)) if fitting else None
+        best = min(fitting, key=fitting.get, default=None)
+        return repr(best) if best in self.archs else best
 
     def switch_to_deploy(self) -> None:
         """Fold norms, identities and parallel layers into one another, in place, for inference.
