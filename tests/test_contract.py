@@ -7,50 +7,72 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.models import AFFormer, SGFormer, SwinTransformer, T2TViT
+from mmvit_plugins.models import AFFormer, LSGAViT, SGFormer, SwinTransformer, T2TViT
 
 # A small variant of each backbone, so that a test takes a fraction of a second.
 CASES = {
     'AFFormer': (
         AFFormer,
         {
-            'embed_dims': (8, 16, 16, 24),
-            'depths': (1, 1, 2, 1),
-            'num_heads': 8,
-            'mlp_ratio': 2,
-            'windows': {3: 2, 5: 3, 7: 3},
+            'arch': {
+                'embed_dims': (8, 16, 16, 24),
+                'depths': (1, 1, 2, 1),
+                'num_heads': 8,
+                'mlp_ratio': 2,
+                'windows': {3: 2, 5: 3, 7: 3},
+            }
         },
     ),
     'SGFormer': (
         SGFormer,
         {
-            'embed_dims': (8, 16, 16, 24),
-            'num_heads': (2, 2, 4, 3),
-            'depths': (2, 2, 4, 1),
-            'mlp_ratio': 2,
+            'arch': {
+                'embed_dims': (8, 16, 16, 24),
+                'num_heads': (2, 2, 4, 3),
+                'depths': (2, 2, 4, 1),
+                'mlp_ratio': 2,
+            }
         },
     ),
     'SwinTransformer': (
         SwinTransformer,
         {
-            'embed_dims': 8,
-            'depths': (2, 2, 2, 1),
-            'num_heads': (1, 2, 2, 4),
-            'window_size': 7,
+            'arch': {
+                'embed_dims': 8,
+                'depths': (2, 2, 2, 1),
+                'num_heads': (1, 2, 2, 4),
+                'window_size': 7,
+            }
         },
     ),
     'T2TViT': (
         T2TViT,
         {
-            'tokens_type': 'performer',
-            'block': 'vit',
-            'embed_dims': 16,
-            'depths': (3,),
-            'num_heads': 2,
-            'mlp_ratio': 2,
+            'arch': {
+                'tokens_type': 'performer',
+                'block': 'vit',
+                'embed_dims': 16,
+                'depths': (3,),
+                'num_heads': 2,
+                'mlp_ratio': 2,
+            }
+        },
+    ),
+    'LSGAViT': (
+        LSGAViT,
+        {
+            'in_channels': 3,
+            'embed_dims': 8,
+            'depths': (1, 1, 2),
+            'num_heads': (2, 2, 4),
+            'position': 'spatial',
+            'out_indices': (0, 1, 2),
+            'drop_path_rate': 0.0,
         },
     ),
 }
+# Those made for windows of a scene, not pictures, see every side divided by this.
+SHRINK = {'LSGAViT': 8}
 
 
 # Those with batch norms, whose arguments the others do not have.
@@ -59,19 +81,35 @@ BATCH_NORM = [
 ]
 
 
+# Those with named variants.
+NAMED = [name for name, (cls, _) in CASES.items() if cls.archs]
+
+
 def maker(name):
-    cls, arch = CASES[name]
+    cls, arguments = CASES[name]
+    shrink = SHRINK.get(name, 1)
 
     def make(**options):
         torch.manual_seed(0)
-        return cls(**({'arch': arch} | options))
+        return cls(**(arguments | options))
 
-    make.cls, make.arch = cls, arch
+    def size(*sides):
+        return tuple(-(-side // shrink) for side in sides)
+
+    def draw(batch, channels, *sides, **options):
+        return torch.randn(batch, channels, *size(*sides), **options)
+
+    make.cls, make.arguments, make.size, make.draw = cls, arguments, size, draw
     return make
 
 
 @pytest.fixture(params=CASES, name='make')
 def make_fixture(request):
+    return maker(request.param)
+
+
+@pytest.fixture(params=NAMED, name='make_named')
+def make_named_fixture(request):
     return maker(request.param)
 
 
@@ -87,7 +125,8 @@ def relative(a, b):
 @pytest.mark.parametrize('size', [(32, 32), (64, 64), (65, 97), (33, 130), (200, 136)])
 def test_output_sizes_follow_the_strides_rounded_up(make, size):
     model = make().eval()
-    x = torch.randn(2, 3, *size)
+    x = make.draw(2, 3, *size)
+    size = x.shape[2:]
     outs = model(x)
     assert isinstance(outs, tuple) and len(outs) == len(model.out_channels) == len(model.strides)
     for out, channels, stride in zip(outs, model.out_channels, model.strides, strict=True):
@@ -96,10 +135,10 @@ def test_output_sizes_follow_the_strides_rounded_up(make, size):
         assert torch.isfinite(out).all()
 
 
-def test_named_variants_build_and_state_their_channels(make):
-    for arch in make.cls.archs:
-        model = make.cls(arch=arch).eval()
-        outs = model(torch.randn(1, 3, 64, 64))
+def test_named_variants_build_and_state_their_channels(make_named):
+    for arch in make_named.cls.archs:
+        model = make_named.cls(arch=arch).eval()
+        outs = model(make_named.draw(1, 3, 64, 64))
         assert tuple(out.shape[1] for out in outs) == model.out_channels
         assert tuple(64 // out.shape[2] for out in outs) == model.strides
 
@@ -107,7 +146,7 @@ def test_named_variants_build_and_state_their_channels(make):
 def test_out_indices_choose_maps(make):
     every = make().eval()
     some = make(out_indices=(1, -1)).eval()
-    x = torch.randn(1, 3, 64, 64)
+    x = make.draw(1, 3, 64, 64)
     outs = every(x)
     for got, index in zip(some(x), (1, len(outs) - 1), strict=True):
         assert torch.equal(got, outs[index])
@@ -116,13 +155,13 @@ def test_out_indices_choose_maps(make):
 
 
 def test_in_channels(make):
-    outs = make(in_channels=5).eval()(torch.randn(1, 5, 64, 64))
+    outs = make(in_channels=5).eval()(make.draw(1, 5, 64, 64))
     assert all(torch.isfinite(out).all() for out in outs)
 
 
 def test_every_parameter_gets_a_gradient(make):
     model = make().train()
-    sum(out.square().mean() for out in model(torch.randn(2, 3, 65, 97))).backward()
+    sum(out.square().mean() for out in model(make.draw(2, 3, 65, 97))).backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not dead
 
@@ -137,7 +176,7 @@ def test_frozen_stages_neither_learn_nor_drift(make):
     for frozen in range(-1, stages + 1):
         model = make(frozen_stages=frozen).train()
         before = copy.deepcopy(model.state_dict())
-        loss = sum(out.sum() for out in model(torch.randn(2, 3, 64, 64)))
+        loss = sum(out.sum() for out in model(make.draw(2, 3, 64, 64)))
         if frozen < stages:
             loss.backward()
         for i, module in enumerate(model.stage_modules()):
@@ -158,7 +197,7 @@ def test_frozen_stages_neither_learn_nor_drift(make):
 def test_norm_eval_keeps_the_statistics(make_bn):
     def drift(model):
         before = copy.deepcopy(dict(model.named_buffers()))
-        model.train()(torch.randn(2, 3, 64, 64))
+        model.train()(make_bn.draw(2, 3, 64, 64))
         return [n for n, b in model.named_buffers() if not torch.equal(b, before[n])]
 
     assert drift(make_bn(norm_eval=False))
@@ -169,7 +208,7 @@ def test_drop_path_acts_in_training_only_and_grows_with_depth(make):
     model = make(drop_path_rate=0.9)
     rates = [m.drop_prob for m in model.modules() if hasattr(m, 'drop_prob')]
     assert rates == sorted(rates) and rates[-1] == pytest.approx(0.9)
-    x = torch.randn(4, 3, 64, 64)
+    x = make.draw(4, 3, 64, 64)
     assert torch.equal(model.eval()(x)[-1], make().eval()(x)[-1])
     model.train()
     for module in model.modules():
@@ -179,7 +218,7 @@ def test_drop_path_acts_in_training_only_and_grows_with_depth(make):
 
 
 def test_checkpointing_gives_the_same_gradients(make):
-    x = torch.randn(2, 3, 64, 64)
+    x = make.draw(2, 3, 64, 64)
     grads = []
     for with_cp in (False, True):
         model = make(with_cp=with_cp, drop_path_rate=0.5).train()
@@ -203,7 +242,7 @@ def test_checkpointing_saves_memory(make):
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t
         ):
-            model(torch.randn(2, 3, 64, 64))
+            model(make.draw(2, 3, 64, 64))
         kept.append(sum(sizes))
     assert kept[1] < kept[0]
 
@@ -237,7 +276,7 @@ def test_no_weight_decay_names_exist(make):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast_stays_close_to_float32(make, dtype):
     model = make().eval()
-    x = torch.randn(2, 3, 65, 97)
+    x = make.draw(2, 3, 65, 97)
     reference = model(x)
     with torch.autocast('cpu', dtype=dtype):
         outs = model(x)
@@ -249,21 +288,21 @@ def test_autocast_stays_close_to_float32(make, dtype):
 def test_autocast_trains(make):
     model = make().train()
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        loss = sum(out.float().square().mean() for out in model(torch.randn(2, 3, 64, 64)))
+        loss = sum(out.float().square().mean() for out in model(make.draw(2, 3, 64, 64)))
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_channels_last_input(make):
     model = make().eval()
-    x = torch.randn(2, 3, 65, 97)
+    x = make.draw(2, 3, 65, 97)
     for a, b in zip(model(x), model(x.to(memory_format=torch.channels_last)), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
 
 def test_compiles_into_one_graph(make):
     model = make().eval()
-    x = torch.randn(1, 3, 64, 96)
+    x = make.draw(1, 3, 64, 96)
     compiled = torch.compile(model, fullgraph=True, backend='eager')  # cheap; breaks raise alike
     for a, b in zip(compiled(x), model(x), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
@@ -273,8 +312,8 @@ def test_compiles_into_one_graph(make):
 def test_exports(make):
     """What is exported computes the same on another picture of the size."""
     model = make().double().eval()
-    exported = torch.export.export(model, (torch.randn(1, 3, 65, 97, dtype=torch.float64),))
-    x = torch.randn(1, 3, 65, 97, dtype=torch.float64)
+    exported = torch.export.export(model, (make.draw(1, 3, 65, 97, dtype=torch.float64),))
+    x = make.draw(1, 3, 65, 97, dtype=torch.float64)
     for a, b in zip(exported.module()(x), model(x), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-10)
 
@@ -292,7 +331,7 @@ def test_compiles_for_any_size_at_once(make):
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=count)
     with torch.no_grad():
         for size in ((240, 256), (250, 275), (288, 240)):
-            x = torch.randn(2, 3, *size, dtype=torch.float64)
+            x = make.draw(2, 3, *size, dtype=torch.float64)
             for a, b in zip(compiled(x), model(x), strict=True):
                 assert torch.allclose(a, b, atol=1e-8)
     assert len(graphs) == 1
@@ -302,8 +341,8 @@ def test_state_dict_round_trip(make, tmp_path):
     model = make().eval()
     torch.save(model.state_dict(), tmp_path / 'weights.pth')
     torch.manual_seed(7)
-    other = make.cls(arch=make.arch).eval()
-    x = torch.randn(1, 3, 64, 64)
+    other = make.cls(**make.arguments).eval()
+    x = make.draw(1, 3, 64, 64)
     assert not torch.equal(other(x)[-1], model(x)[-1])
     other.load_state_dict(torch.load(tmp_path / 'weights.pth', weights_only=True))
     assert torch.equal(other(x)[-1], model(x)[-1])
@@ -312,11 +351,11 @@ def test_state_dict_round_trip(make, tmp_path):
 
 
 def test_arguments_are_left_alone(make):
-    options = {'arch': copy.deepcopy(make.arch), 'out_indices': [0, 1]}
+    options = copy.deepcopy(make.arguments) | {'out_indices': [0, 1]}
     if 'norm_cfg' in inspect.signature(make.cls).parameters:
         options['norm_cfg'] = {'type': 'BN'}
     copies = copy.deepcopy(options)
-    x = torch.randn(1, 3, 64, 64)
+    x = make.draw(1, 3, 64, 64)
     kept = x.clone()
     make.cls(**options)(x)
     assert options == copies and torch.equal(x, kept)
@@ -325,8 +364,6 @@ def test_arguments_are_left_alone(make):
 @pytest.mark.parametrize(
     ('options', 'allowed'),
     [
-        ({'arch': 'huge'}, None),
-        ({'arch': {'embed_dims': (8, 16)}}, 'needs'),
         ({'out_indices': (0, 9)}, 'ascending stages of 0..'),
         ({'out_indices': ()}, 'ascending stages of 0..'),
         ({'out_indices': (2, 1)}, 'ascending stages of 0..'),
@@ -336,10 +373,15 @@ def test_arguments_are_left_alone(make):
     ],
 )
 def test_wrong_arguments_name_the_allowed_values(make, options, allowed):
-    if allowed is None:
-        allowed = sorted(make.cls.archs)[0]
     with pytest.raises(ValueError, match=allowed):
         make(**options)
+
+
+def test_wrong_variants_name_the_allowed_ones(make_named):
+    with pytest.raises(ValueError, match=sorted(make_named.cls.archs)[0]):
+        make_named(arch='huge')
+    with pytest.raises(ValueError, match='needs'):
+        make_named(arch={'embed_dims': (8, 16)})
 
 
 def test_unknown_norm_names_the_allowed_ones(make_bn):
