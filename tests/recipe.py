@@ -90,7 +90,7 @@ def thin(source, folder):
             value = data[key]
             if key == 'computed/pos_embed' and value.size > SAMPLES:
                 key, value = 'out/pos_embed', sample(value)
-            if not key.endswith(('.relative_position_index', '.attn_mask')):
+            if not key.endswith(('.relative_position_index', '.attn_mask', '.gauss_pos_index')):
                 arrays[key] = value[::STEP] if key.startswith(('out/', 'grad/')) else value
     np.savez_compressed(Path(folder) / Path(source).name, **arrays)
 
