@@ -1,5 +1,23 @@
-"""Data: transforms that check what comes in; later data sets."""
+"""Data: hyperspectral scenes as data sets, and checks of what comes in."""
 
 from .checks import CheckLabels, DataError, check_dataset
+from .hyperspectral import (
+    HSIBandDropout,
+    HSICutout,
+    HSIRandomFlipRotate,
+    HSIRandomWindow,
+    HSISpectralNoise,
+    HyperspectralDataset,
+)
 
-__all__ = ['CheckLabels', 'DataError', 'check_dataset']
+__all__ = [
+    'CheckLabels',
+    'DataError',
+    'HSIBandDropout',
+    'HSICutout',
+    'HSIRandomFlipRotate',
+    'HSIRandomWindow',
+    'HSISpectralNoise',
+    'HyperspectralDataset',
+    'check_dataset',
+]

@@ -1,0 +1,388 @@
+"""Band transforms: from spectra to the channels that a network sees, fitted on stated pixels.
+
+Everything is computed in float64 and in chunks, so that a part of a scene gets the same values as
+the whole. The state of a fitted transform is plain Python data: it travels with the checkpoint.
+"""
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+
+from ..checks import DataError
+
+CHUNK = 2**22  # values that are worked on at once, 32 MB in float64
+
+
+class BandTransform:
+    """What turns spectra ``(..., B)`` into channels ``(..., C)`` once it has been fitted.
+
+    A subclass names its fitted arrays and says how they come about and are used.
+
+    Attributes:
+        in_bands: ``B``, ``None`` before ``fit``.
+        out_bands: ``C``, ``None`` before ``fit``.
+    """
+
+    arrays: tuple[str, ...] = ()
+    in_bands: int | None = None
+    out_bands: int | None = None
+
+    def fit(self, pixels: np.ndarray) -> 'BandTransform':
+        """Fit to spectra ``(n, B)`` and return itself.
+
+        Raises:
+            DataError: There is no pixel, some are not finite, or what the transform needs is
+                missing.
+        """
+        if pixels.ndim != 2 or not pixels.size:
+            raise DataError(
+                f'{type(self).__name__} is fitted to spectra (n, B), but got an array of shape '
+                f'{pixels.shape}: give at least one pixel and one band'
+            )
+        if not all(np.isfinite(part).all() for part in _chunks(pixels)):
+            raise DataError(
+                f'{type(self).__name__} cannot be fitted: some pixels hold NaN or inf; load the '
+                'scene with load_scene, which sets them to 0 and takes their labels away'
+            )
+        self._fit(pixels)
+        self._set_bands(pixels.shape[1])
+        return self
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """Transform spectra.
+
+        Args:
+            array: ``(..., B)`` of any number type.
+
+        Returns:
+            ``(..., C)`` float32.
+
+        Raises:
+            DataError: The number of bands is another than in ``fit``.
+            ValueError: Nothing has been fitted or loaded yet.
+        """
+        if self.in_bands is None:
+            raise ValueError(f'{type(self).__name__} has no state yet: call fit or load_state_dict')
+        if array.shape[-1] != self.in_bands:
+            raise DataError(
+                f'the cube has {array.shape[-1]} bands, but the band transform was fitted to '
+                f'{self.in_bands}: give the bands of the training scene, with bands or drop_bands '
+                'where the file holds more'
+            )
+        flat = array.reshape(-1, self.in_bands)
+        out = np.empty((len(flat), self.out_bands), np.float32)
+        start = 0
+        for part in _chunks(flat):
+            out[start : start + len(part)] = self._apply(part)
+            start += len(part)
+        return out.reshape(*array.shape[:-1], self.out_bands)
+
+    def state_dict(self) -> dict:
+        """Return type, arguments and fitted arrays as Python lists, numbers and strings."""
+        state = {'type': type(self).__name__, **self._arguments(), 'in_bands': self.in_bands}
+        return state | {name: getattr(self, name).tolist() for name in self.arrays}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Take over the state of another transform of the same type and arguments.
+
+        Raises:
+            ValueError: Type or arguments differ, or entries are missing.
+        """
+        mine = {'type': type(self).__name__, **self._arguments()}
+        missing = sorted({*mine, 'in_bands', *self.arrays} - state.keys())
+        if missing:
+            raise ValueError(
+                f'the state for {type(self).__name__} lacks {missing}: give what state_dict of a '
+                'fitted transform returned'
+            )
+        theirs = {key: state[key] for key in mine}
+        if mine != theirs:
+            raise ValueError(
+                f'the state was written by {theirs}, but this transform is {mine}: build it with '
+                'restore_band_transform, or with the same arguments'
+            )
+        for name in self.arrays:
+            setattr(self, name, np.array(state[name], np.float64))
+        self._set_bands(state['in_bands'])
+
+    def _arguments(self) -> dict:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _set_bands(self, bands: int) -> None:
+        self.in_bands = self.out_bands = bands
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        """Set the fitted arrays from ``(n, B)``."""
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Transform ``(n, B)`` float64 to ``(n, C)``."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        arguments = ', '.join(f'{name}={value!r}' for name, value in self._arguments().items())
+        return f'{type(self).__name__}({arguments})'
+
+
+class Identity(BandTransform):
+    """Leave the spectra as they are."""
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+
+class Standardize(BandTransform):
+    """Give every band mean 0 and standard deviation 1 over the fitting pixels.
+
+    A band that is the same in all of them becomes 0.
+    """
+
+    arrays = ('mean', 'std')
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        self.mean = _mean(pixels)
+        squares = sum(np.square(part - self.mean).sum(0) for part in _chunks(pixels))
+        self.std = np.sqrt(squares / len(pixels))
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        return (pixels - self.mean) / np.where(self.std > 0, self.std, 1)
+
+
+class MinMax(BandTransform):
+    """Bring the spectra of the fitting pixels into 0..1; other pixels may leave that range.
+
+    Args:
+        per_band: Each band by its own smallest and largest value, else all by one pair, which
+            keeps the shape of the spectra.
+    """
+
+    arrays = ('low', 'high')
+
+    def __init__(self, per_band: bool = True) -> None:
+        self.per_band = per_band
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        low, high = (np.float64(limit) for limit in (pixels.min(0), pixels.max(0)))
+        self.low, self.high = (
+            (low, high)
+            if self.per_band
+            else (np.full_like(low, low.min()), np.full_like(high, high.max()))
+        )
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        span = self.high - self.low
+        return (pixels - self.low) / np.where(span > 0, span, 1)
+
+
+class PCA(BandTransform):
+    """Project on the directions of largest variance of the fitting pixels.
+
+    From the covariance matrix (``n - 1`` in the denominator), so equal to scikit-learn's PCA up to
+    signs; here the loading of largest magnitude of every component is positive.
+
+    Args:
+        n_components: Channels ``C``; at most the number of bands, and less than the number of
+            fitting pixels.
+        whiten: Divide each component by its standard deviation over the fitting pixels.
+
+    Attributes:
+        mean: ``(B,)``.
+        components: ``(C, B)``, orthonormal rows.
+        variance: ``(C,)``, descending.
+    """
+
+    arrays = ('mean', 'components', 'variance')
+
+    def __init__(self, n_components: int, whiten: bool = True) -> None:
+        whole = isinstance(n_components, int) and not isinstance(n_components, bool)
+        if not whole or n_components < 1:
+            raise ValueError(
+                f'PCA: n_components is {n_components!r}, give a whole number from 1 on'
+            )
+        self.n_components = n_components
+        self.whiten = whiten
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        count, bands = pixels.shape
+        if self.n_components > bands:
+            raise DataError(
+                f'PCA to {self.n_components} components needs as many bands, but the cube has '
+                f'{bands}: set n_components to {bands} or less'
+            )
+        if count < self.n_components + 1:
+            raise DataError(
+                f'PCA to {self.n_components} components needs at least {self.n_components + 1} '
+                f'fitting pixels, but there are {count}: lower n_components, train on more pixels '
+                "or set fit_on='train_window' or 'scene'"
+            )
+        if count < 10 * self.n_components:
+            print_log(
+                f'PCA to {self.n_components} components is fitted to {count} pixels only: fewer '
+                'than ten for each component, the small ones will not hold for other pixels',
+                'current',
+                logging.WARNING,
+            )
+        self.mean = _mean(pixels)
+        scatter = 0
+        for part in _chunks(pixels):
+            part -= self.mean
+            scatter = scatter + part.T @ part
+        variance, directions = np.linalg.eigh(scatter / (count - 1))
+        order = np.arange(bands - 1, bands - 1 - self.n_components, -1)  # eigh ascends
+        self.variance = np.maximum(variance[order], 0)
+        components = directions[:, order].T
+        largest = np.abs(components).argmax(1, keepdims=True)
+        self.components = components * np.sign(np.take_along_axis(components, largest, 1))
+
+    def _set_bands(self, bands: int) -> None:
+        self.in_bands, self.out_bands = bands, self.n_components
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        projected = (pixels - self.mean) @ self.components.T
+        if not self.whiten:
+            return projected
+        # Directions without variance hold rounding noise, which must not be blown up.
+        floor = 1e-12 * self.variance[0] or 1.0
+        return projected / np.sqrt(np.maximum(self.variance, floor))
+
+
+class _Several(BandTransform):
+    """Transforms that are built from configurations and fitted together."""
+
+    def __init__(self, transforms: Sequence[Mapping]) -> None:
+        self.transforms = [build_band_transform(cfg) for cfg in transforms]
+        if not self.transforms:
+            raise ValueError(f'{type(self).__name__}: the list of band transforms is empty')
+
+    def state_dict(self) -> dict:
+        return {
+            'type': type(self).__name__,
+            'in_bands': self.in_bands,
+            'transforms': [transform.state_dict() for transform in self.transforms],
+        }
+
+    def load_state_dict(self, state: Mapping) -> None:
+        parts = state.get('transforms', ())
+        if (
+            state.get('type') != type(self).__name__
+            or len(parts) != len(self.transforms)
+            or 'in_bands' not in state
+        ):
+            raise ValueError(
+                f'this is no state of a {type(self).__name__} of {len(self.transforms)} band '
+                'transforms: give what its state_dict returned, or use restore_band_transform'
+            )
+        for transform, part in zip(self.transforms, parts, strict=True):
+            transform.load_state_dict(part)
+        self._set_bands(state['in_bands'])
+
+
+class Chain(_Several):
+    """Transforms one after the other; what a list of configurations becomes.
+
+    Args:
+        transforms: Configurations, each for ``build_band_transform``.
+    """
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        for transform in self.transforms:
+            pixels = transform.fit(pixels)(pixels)
+
+    def _set_bands(self, bands: int) -> None:
+        self.in_bands, self.out_bands = bands, self.transforms[-1].out_bands
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        for transform in self.transforms:
+            pixels = transform._apply(pixels)
+        return pixels
+
+
+class Concat(_Several):
+    """The channels of several transforms of the same spectra, beside each other.
+
+    Args:
+        transforms: Configurations, each for ``build_band_transform``.
+    """
+
+    def _fit(self, pixels: np.ndarray) -> None:
+        for transform in self.transforms:
+            transform.fit(pixels)
+
+    def _set_bands(self, bands: int) -> None:
+        self.in_bands, self.out_bands = bands, sum(t.out_bands for t in self.transforms)
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        return np.concatenate([transform._apply(pixels) for transform in self.transforms], -1)
+
+
+_TYPES = {cls.__name__: cls for cls in (PCA, Standardize, MinMax, Identity, Chain, Concat)}
+
+
+def build_band_transform(cfg: Mapping | Sequence[Mapping]) -> BandTransform:
+    """Build a band transform that is still to be fitted.
+
+    Args:
+        cfg: ``dict(type='PCA', n_components=36)`` or another of this module by ``type`` with its
+            arguments, or a list of such, applied in order.
+
+    Raises:
+        ValueError: The type or an argument is unknown, missing or out of range.
+    """
+    if isinstance(cfg, list | tuple):
+        return Chain(cfg)
+    if not isinstance(cfg, Mapping) or cfg.get('type') not in _TYPES:
+        raise ValueError(
+            f'band_transform is {cfg!r}: give a dict (or a list of dicts) whose type is one of '
+            f'{", ".join(_TYPES)}'
+        )
+    arguments = dict(cfg)
+    cls = _TYPES[arguments.pop('type')]
+    known = inspect.signature(cls).parameters
+    unknown = sorted(arguments.keys() - known.keys())
+    required = {name for name, value in known.items() if value.default is value.empty}
+    missing = sorted(required - arguments.keys())
+    if unknown or missing:
+        raise ValueError(
+            f'band_transform {cls.__name__} '
+            + (f'does not take {unknown}' if unknown else f'lacks {missing}')
+            + f', its arguments are {list(known)}'
+        )
+    return cls(**arguments)
+
+
+def restore_band_transform(state: Mapping) -> BandTransform:
+    """Build a fitted band transform from what ``state_dict`` returned, as a checkpoint holds it.
+
+    Raises:
+        ValueError: The state is of no transform of this module or not complete.
+    """
+    transform = build_band_transform(_configuration(state))
+    transform.load_state_dict(state)
+    return transform
+
+
+def _configuration(state: Mapping) -> dict:
+    """Keep of a state what ``build_band_transform`` takes."""
+    if not isinstance(state, Mapping) or state.get('type') not in _TYPES:
+        raise ValueError(
+            f'this is no state of a band transform, its type must be one of {", ".join(_TYPES)}: '
+            'give what state_dict of a fitted transform returned'
+        )
+    known = inspect.signature(_TYPES[state['type']]).parameters
+    cfg = {'type': state['type']} | {name: state[name] for name in known if name in state}
+    if 'transforms' in cfg:
+        cfg['transforms'] = [_configuration(part) for part in cfg['transforms']]
+    return cfg
+
+
+def _chunks(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield ``(n, B)`` in float64, some pixels at a time."""
+    rows = max(1, CHUNK // pixels.shape[1])
+    for start in range(0, len(pixels), rows):
+        yield pixels[start : start + rows].astype(np.float64)
+
+
+def _mean(pixels: np.ndarray) -> np.ndarray:
+    return sum(part.sum(0) for part in _chunks(pixels)) / len(pixels)
