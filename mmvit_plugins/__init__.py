@@ -3,7 +3,7 @@
 Importing the package registers everything that the installed hosts allow.
 """
 
-from . import datasets, engine, models
+from . import datasets, engine, evaluation, models
 from .version import __version__
 
-__all__ = ['__version__', 'datasets', 'engine', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from scipy.io import savemat
+
+from mmvit_plugins.datasets.hyperspectral import SCENES, generate_scene
 
 IMAGENET_CLASSES, GROCERY_CLASSES = 1000, 22
 
@@ -65,13 +68,17 @@ def make(
     """Write a miniature data set and return its root.
 
     Args:
-        name: A key of ``LAYOUTS``, or ``'in1k'`` or ``'grocery22'``.
+        name: A key of ``LAYOUTS``, ``'in1k'`` or ``'grocery22'``, or a scene of ``SCENES``, of
+            which the generated one needs no files.
         root: Folder that gets the splits; created where needed.
-        pictures: Pictures of each split (of each class, to be classified).
-        size: Height and width of the pictures.
+        pictures: Pictures of each split (of each class, to be classified); not of a scene.
+        size: Height and width of the pictures; a scene has half of that.
         seed: Seed of the scenes.
     """
     root, rng = Path(root), np.random.default_rng(seed)
+    if name in SCENES:
+        _make_scene(root, name, size, seed)
+        return root
     if name not in LAYOUTS:
         {'in1k': _make_imagenet, 'grocery22': _make_grocery}[name](root, pictures, size, rng)
         return root
@@ -93,7 +100,7 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
     Keeps every class and every step of the pipelines; changes the data's place, sizes, batch size,
     workers and length, what a checkpoint holds, and mixed precision where there is no GPU for it,
     as ``tools/train.py`` does. Weights start at random, also where the config names a file of them.
-    Test-time augmentation keeps its first two scales.
+    Test-time augmentation keeps its first two scales. Windows of a scene keep their size.
 
     Args:
         cfg: A segmentation or classification config.
@@ -102,6 +109,7 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         iterations: Iterations to train, with one validation at the end.
     """
     loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
+    loaders = [loader for loader in loaders if loader]
     for loader in loaders:
         loader.dataset.data_root = str(root)
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
@@ -113,17 +121,19 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
     if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
     if cfg.default_scope == 'mmpretrain':  # many classes of a picture each; few of them will do
+        for loader in loaders:
+            loader.dataset.indices = 2
         loaders[0].dataset.indices = 2 * iterations
-        loaders[1].dataset.indices = loaders[2].dataset.indices = 2
         length = 1
         cfg.train_cfg.update(max_epochs=length, val_interval=length)
     else:
         cfg.model.data_preprocessor.size = (crop, crop)
         length = iterations
         cfg.train_cfg.update(max_iters=length, val_interval=length)
-    for scheduler in cfg.param_scheduler:
+    for scheduler in cfg.get('param_scheduler') or ():
         scheduler.begin = min(scheduler.begin, length - 1)
-    for step in _steps([*(loader.dataset.pipeline for loader in loaders), cfg.tta_pipeline]):
+    pipelines = [loader.dataset.pipeline for loader in loaders]
+    for step in _steps([*pipelines, cfg.get('tta_pipeline') or []]):
         kind = step['type']
         if kind in ('RandomResize', 'Resize'):
             step.scale = (2 * crop, crop)
@@ -177,6 +187,18 @@ def _make_grocery(root: Path, pictures: int, size: tuple[int, int], rng) -> None
                 image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
                 _write(root / split / lines[-1].partition(' ')[0], image)
         (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
+
+
+def _make_scene(root: Path, name: str, size: tuple[int, int], seed: int) -> None:
+    """Write a generated scene under the real one's file and variable names, bands and classes."""
+    info, (height, width) = SCENES[name], size
+    arrays = generate_scene(
+        height // 2, width // 2, info.shape[2], len(info.classes), seed, fields_per_class=1
+    )
+    root.mkdir(parents=True, exist_ok=True)
+    for candidates, array in zip((info.image, info.labels), arrays, strict=True):
+        for file, variable in candidates[:1]:
+            savemat(root / file, {variable: array})
 
 
 def _write(path: Path, image: np.ndarray) -> None:

@@ -25,6 +25,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 
 from mmvit_plugins.analysis import build_model
 from mmvit_plugins.converters import CONVERTERS
+from mmvit_plugins.datasets.hyperspectral import SCENES, build_band_transform
 from mmvit_plugins.engine.runtime import _set_tta
 from mmvit_plugins.registry import HOSTS
 
@@ -73,6 +74,15 @@ COMPARISONS = (
     ('sgformer_small_grocery22', 'swin_tiny_grocery22'),
     ('sgformer_small_grocery22', 't2t_vit_7_grocery22'),
 )
+# LSGA-ViT: each scene under each protocol, and the attentions under the first
+LSGA_SCENES = ('indian-pines', 'pavia-u', 'salinas', 'houston2013')
+PROTOCOLS = {'': 'sklearn', '_field-caps': 'field_caps', '_disjoint': 'disjoint'}
+ABLATION = {
+    'sa': ('self', 'none'),
+    'lsa': ('paper', 'none'),
+    'sga': ('self', 'flat'),
+    'lsga': ('paper', 'flat'),
+}
 # trained on miniatures; the other variants differ from these in the backbone only
 RUNS = tuple(
     dict.fromkeys(
@@ -82,6 +92,12 @@ RUNS = tuple(
             'afformer_tiny_digits',
             'sgformer_small_fpn_ade20k',
             't2t_vit_14_upernet_ade20k',
+            # each scene and each protocol once
+            'lsga_indian-pines_lsga',
+            'lsga_pavia-u_field-caps',
+            'lsga_salinas_disjoint',
+            'lsga_houston2013',
+            'lsga_synthetic',
         )
     )
 )
@@ -91,7 +107,10 @@ SCOPES = {
     if 'train_dataloader' in (cfg := Config.fromfile(path))
 }
 SEGMENTORS = [name for name, scope in SCOPES.items() if scope == 'mmseg']
-CLASSIFIERS = [name for name, scope in SCOPES.items() if scope == 'mmpretrain']
+HYPERSPECTRAL = [name for name in SCOPES if name.startswith('lsga_')]
+CLASSIFIERS = [
+    name for name, scope in SCOPES.items() if scope == 'mmpretrain' and name not in HYPERSPECTRAL
+]
 REGISTRIES = [
     value
     for value in vars(mmengine.registry).values()
@@ -115,6 +134,7 @@ NAMED_PARTS = {
     'bgr_std',
     'crop_size',
     'data_root',
+    'dataset',
     'dataset_type',
     'ignore_index',
     'metainfo',
@@ -125,6 +145,12 @@ NAMED_PARTS = {
 
 def load(name: str) -> Config:
     return Config.fromfile(CONFIGS[name])
+
+
+def data_of(name: str) -> str:
+    """Tell which data a config is for."""
+    parts = name.split('_')
+    return parts[1] if name in HYPERSPECTRAL else parts[-1]
 
 
 def typed_dicts(value):
@@ -205,6 +231,8 @@ def decays(runner: Runner) -> dict[str, float]:
 
 def test_every_promised_config_exists():
     promised = {name for method in METHODS for key in method.sets for name in method.configs(key)}
+    promised |= {f'lsga_{scene}{protocol}' for scene in LSGA_SCENES for protocol in PROTOCOLS}
+    promised |= {f'lsga_indian-pines_{key}' for key in ABLATION}
     assert promised | set(RUNS) <= set(CONFIGS)
     assert len(CONFIGS) == len(FILES), 'a name says which config it is'
     assert (ROOT / 'configs/afformer/afformer_tiny_ade20k.py').is_file()
@@ -220,11 +248,15 @@ def test_builds_in_its_host_with_channels_that_fit(name):
     backbone = cfg.model.get('backbone', cfg.model)
     # mmpretrain's Swin refuses maps that are smaller than a window
     side = 224 if backbone.get('pad_small_map') is False else 64
+    shape = 1, 3, side, side
+    if name in HYPERSPECTRAL:
+        side = cfg.test_dataloader.dataset.window_size
+        shape = 1, backbone.in_channels, side, side
     # without numbers, where the network can do without: some have 200 M parameters
     device = 'meta' if backbone.type == 'mmvit_plugins.SwinTransformer' else 'cpu'
     with torch.device(device), torch.no_grad():
         model = build_model(cfg)
-        stages = getattr(model, 'backbone', model)(torch.zeros(1, 3, side, side))
+        stages = getattr(model, 'backbone', model)(torch.zeros(shape))
         channels = [stage.shape[1] for stage in stages]
     if backbone is cfg.model:
         return
@@ -251,7 +283,12 @@ def test_no_argument_is_ignored(name):
         read = set(inspect.signature(Runner.__init__).parameters) | {'sync_bn', 'custom_imports'}
         assert set(cfg) <= read | {'tta_model', 'tta_pipeline'} | NAMED_PARTS
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        for entry in typed_dicts(cfg.to_dict()):
+        content = cfg.to_dict()
+        for entry in typed_dicts(content):
+            if 'band_transform' in entry:
+                build_band_transform(entry['band_transform'])  # refuses what it does not know
+                entry['band_transform'] = None
+        for entry in typed_dicts(content):
             unknown = set(entry) - {'type'} - accepted_arguments(find_class(entry['type']))
             assert unknown <= PASSED_ON, f'{entry["type"]} does not know {unknown}'
 
@@ -321,6 +358,103 @@ def test_classes_and_sizes_agree(name):
     assert cfg.tta_pipeline[:-1] == cfg.test_pipeline[:-1]
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_pipeline
     assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
+
+
+@pytest.mark.parametrize('name', HYPERSPECTRAL)
+def test_windows_bands_and_classes_agree(name):
+    cfg = load(name)
+    info, model = SCENES[data_of(name)], cfg.model
+    assert model.head.num_classes == model.data_preprocessor.num_classes == len(info.classes)
+    assert not {'mean', 'std', 'to_rgb'} & set(model.data_preprocessor)
+    loaders = {
+        part: cfg[f'{part}_dataloader']
+        for part in ('train', 'val', 'test')
+        if cfg[f'{part}_dataloader']
+    }
+    for part, loader in loaders.items():
+        assert loader.dataset.split == part
+        assert loader.sampler.shuffle == (part == 'train')
+        assert loader.num_workers == 0
+        settings = {key: loader.dataset[key] for key in set(loader.dataset) - {'split', 'pipeline'}}
+        shared = {key: cfg.dataset[key] for key in set(cfg.dataset) - {'pipeline'}}
+        assert settings == shared, 'all parts come from one split'
+        assert loader.dataset.scene == data_of(name)
+        assert loader.dataset.window_size == model.backbone.window_size
+        transform = build_band_transform(loader.dataset.band_transform)
+        transform.fit(np.random.rand(300, info.shape[2]).astype(np.float32))
+        assert transform.out_bands == model.backbone.in_channels
+    # an epoch is chosen where there are pixels to choose it on, and never on those of the test
+    chosen = cfg.default_hooks.checkpoint.get('save_best')
+    split = cfg.train_dataloader.dataset.split_cfg
+    assert ('val' in split) == ('val' in loaders) == (chosen == 'hsi/OA')
+    assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == ('val' in loaders)
+    assert cfg.test_evaluator.type == 'mmvit_plugins.HyperspectralMetric'
+    hooks = {hook.type for hook in cfg.custom_hooks}
+    assert {'mmvit_plugins.DataCheckHook', 'mmvit_plugins.HyperspectralHook'} <= hooks
+
+
+def test_lsga_recipe_is_the_authors():
+    """train.py and option.py of their repository, see configs/lsga/README.md."""
+    cfg = load('lsga_indian-pines')
+    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4))
+    assert 'param_scheduler' not in cfg
+    assert cfg.train_cfg.max_epochs == 70
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 128
+    assert cfg.randomness == dict(seed=531)
+    data = cfg.train_dataloader.dataset
+    assert data.split_cfg == dict(mode='sklearn', train=0.1, seed=5)
+    assert data.band_transform == dict(type='PCA', n_components=36, whiten=True)
+    assert (data.fit_on, data.pad_mode, data.window_size) == ('scene', 'constant', 9)
+    assert data.get('pad_value', 0) == 0
+    assert [step.type for step in data.pipeline] == ['PackInputs']
+    backbone = cfg.model.backbone
+    assert (backbone.attention, backbone.position) == ('repository', 'flat')
+    assert (backbone.embed_dims, backbone.depths, backbone.num_heads) == (120, (2,), (12,))
+    assert cfg.default_hooks.checkpoint.interval <= 70, 'the last epoch is saved'
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_scenes_differ_in_names_only(protocol):
+    """So that one scene under each protocol is enough for the tests that run."""
+    cfgs = [load(f'lsga_{scene}{protocol}').to_dict() for scene in LSGA_SCENES]
+    for cfg, scene in zip(cfgs, LSGA_SCENES, strict=True):
+        loaders = [cfg[f'{part}_dataloader'] for part in ('train', 'val', 'test')]
+        for data in (cfg['dataset'], *(loader['dataset'] for loader in loaders if loader)):
+            assert data.pop('scene') == scene
+            assert data['split_cfg']['mode'] == PROTOCOLS[protocol]
+        for part in ('data_preprocessor', 'head'):
+            assert cfg['model'][part].pop('num_classes') == len(SCENES[scene].classes)
+    assert all(cfg == cfgs[0] for cfg in cfgs)
+
+
+def test_protocols_differ_in_data_and_choice_only():
+    published, caps, disjoint = (load(f'lsga_salinas{key}').to_dict() for key in PROTOCOLS)
+    for cfg in (caps, disjoint):
+        for part in ('train', 'val', 'test'):
+            data = cfg[f'{part}_dataloader']['dataset']
+            assert data['split_cfg'].pop('mode') in PROTOCOLS.values()
+            assert data['split_cfg'] == dict(train=0.1, val=0.05, guard='window', seed=0)
+            assert (data['fit_on'], data['pad_mode']) == ('train_window', 'symmetric')
+        assert cfg['default_hooks']['checkpoint'].pop('save_best') == 'hsi/OA'
+        assert cfg['default_hooks']['checkpoint'].pop('rule') == 'greater'
+        assert cfg['train_cfg']['val_interval'] == 5
+    for cfg in (published, caps, disjoint):
+        for key in ('dataset', 'val_cfg', 'val_dataloader', 'val_evaluator'):
+            del cfg[key]
+        for part in ('train', 'test'):
+            for key in ('split_cfg', 'fit_on', 'pad_mode'):
+                del cfg[f'{part}_dataloader']['dataset'][key]
+    assert published == caps == disjoint
+
+
+def test_ablation_differs_in_the_attention_only():
+    full = load('lsga_indian-pines').to_dict()
+    for key, (attention, position) in ABLATION.items():
+        cfg = load(f'lsga_indian-pines_{key}').to_dict()
+        backbone = cfg['model']['backbone']
+        assert (backbone['attention'], backbone['position']) == (attention, position)
+        backbone.update({key: full['model']['backbone'][key] for key in ('attention', 'position')})
+        assert cfg == full
 
 
 @pytest.mark.parametrize(
@@ -779,15 +913,17 @@ def test_option_of_the_docstring_changes_the_visualizer():
 
 @pytest.mark.parametrize('name', RUNS)
 def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
-    data = make(name.rpartition('_')[2], tmp_path / 'data', pictures=2)
+    data = make(data_of(name), tmp_path / 'data', pictures=2)
     cfg = fit(load(name), data)
     metric = 'accuracy/top1' if cfg.default_scope == 'mmpretrain' else 'mIoU'
+    metric = 'hsi/OA' if name in HYPERSPECTRAL else metric
     runner = make_runner(deepcopy(cfg), tmp_path, 'train')
     model = runner.train()
     scalars = runner.message_hub.log_scalars
     assert runner.iter == 2
     assert np.isfinite(scalars['train/loss'].current())
-    assert 0 <= scalars[f'val/{metric}'].current() <= 100
+    if cfg.val_dataloader:
+        assert 0 <= scalars[f'val/{metric}'].current() <= 100
     assert all(torch.isfinite(p).all() for p in model.parameters())
     # AdamW moves every parameter that has a gradient, even at a rate of 1e-9
     momenta = runner.optim_wrapper.optimizer.state
@@ -818,10 +954,15 @@ for config in sys.argv[1:]:
 CLASSIFY = """
 import sys
 import numpy as np
+import torch
 from mmpretrain import ImageClassificationInferencer, get_model
 assert 'mmvit_plugins' not in sys.modules
 for config in sys.argv[1:]:
     model = get_model(config, device='cpu')
+    if 'lsga_' in config:
+        window = torch.zeros(1, model.backbone.in_channels, *model.backbone.window_size)
+        assert model(window).shape == (1, model.head.num_classes)
+        continue
     inferencer = ImageClassificationInferencer(config, pretrained=False, device='cpu')
     result = inferencer(np.zeros((32, 32, 3), np.uint8))[0]
     assert result['pred_scores'].shape == (model.head.num_classes,)

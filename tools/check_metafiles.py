@@ -70,9 +70,10 @@ def _model_problems(root: Path, model: dict, readme: Path) -> Iterator[str]:
     if abs(stated['FLOPs'] / counted['flops'] - 1) > FLOPS_TOLERANCE:
         yield f'FLOPs is {stated["FLOPs"]}, the model has {counted["flops"]}'
 
-    size, cost = f'{stated["Parameters"] / 1e6:.2f}', f'{stated["FLOPs"] / 1e9:.2f}'
+    scale, unit = (1e9, 'GFLOPs') if stated['FLOPs'] >= 1e8 else (1e6, 'MFLOPs')
+    size, cost = f'{stated["Parameters"] / 1e6:.2f}', f'{stated["FLOPs"] / scale:.2f}'
     height, width = stated['Input Size']
-    header = f'{size} M parameters, {cost} GFLOPs at {height}x{width}'
+    header = f'{size} M parameters, {cost} {unit} at {height}x{width}'
     if header not in (ast.get_docstring(ast.parse(config.read_text())) or ''):
         yield f'the docstring of its config does not state {header!r}'
     lines = readme.read_text().splitlines() if readme.is_file() else []

@@ -3,6 +3,7 @@
 from .cpu import CPUAmpOptimWrapper, CPUDistributedDataParallel
 from .errors import UserError
 from .hooks import CheckpointHook, DataCheckHook
+from .hyperspectral import HyperspectralHook
 from .optim import LayerDecayOptimWrapperConstructor
 from .storage import AtomicBackend, find_checkpoint
 
@@ -12,6 +13,7 @@ __all__ = [
     'CPUDistributedDataParallel',
     'CheckpointHook',
     'DataCheckHook',
+    'HyperspectralHook',
     'LayerDecayOptimWrapperConstructor',
     'UserError',
     'find_checkpoint',

@@ -1,0 +1,17 @@
+"""LSGA-ViT on Houston 2013, as published: random pixels, last epoch (CPU or 1 GPU).
+
+Run:       python tools/train.py configs/lsga/lsga_houston2013.py
+Cost:      0.50 M parameters, 45.21 MFLOPs at 9x9 (tools/get_flops.py).
+Published: nothing that could be obtained.
+Ours:      not trained, the scene could not be had.
+
+The authors' protocol, for comparison with the literature. As in ``lsga_indian-pines.py``, which
+says what it means, most test pixels lie inside training windows.
+"""
+
+_base_ = './lsga_indian-pines.py'
+
+dataset = dict(scene='houston2013')
+train_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+model = dict(data_preprocessor=dict(num_classes=15), head=dict(num_classes=15))

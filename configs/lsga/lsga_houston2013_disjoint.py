@@ -1,0 +1,15 @@
+"""LSGA-ViT on Houston 2013, tested on fields that were not seen (CPU or 1 GPU).
+
+Run:       python tools/train.py configs/lsga/lsga_houston2013_disjoint.py
+Cost:      0.50 M parameters, 45.21 MFLOPs at 9x9 (tools/get_flops.py).
+Published: nothing that could be obtained.
+Ours:      not trained, the scene could not be had.
+"""
+
+_base_ = './lsga_indian-pines_disjoint.py'
+
+dataset = dict(scene='houston2013')
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+model = dict(data_preprocessor=dict(num_classes=15), head=dict(num_classes=15))

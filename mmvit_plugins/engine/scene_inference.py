@@ -1,0 +1,618 @@
+"""Maps of whole hyperspectral scenes by a network that classifies windows, in bounded memory.
+
+A scene is read in strips of rows; each gets the band transform that the checkpoint carries, and its
+windows are views from which batches are copied. Nothing but labels is held for the whole scene.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.io
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import load_checkpoint
+from mmengine.utils import ProgressBar
+from torch import nn
+
+from ..checkpoint import read_checkpoint
+from ..datasets.hyperspectral.bands import restore_band_transform
+from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable
+from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
+from ..datasets.hyperspectral.splits import TEST, TRAIN, make_split
+from ..datasets.hyperspectral.windows import margins, windows_of
+from ..evaluation import confusion_matrix, scores_of
+from ..visualization.maps import (
+    ERRORS,
+    draw_map,
+    draw_panel,
+    error_map,
+    map_scale,
+    panel_step,
+    stretch,
+)
+from .errors import UserError
+from .inference import default_device, find_test_dataset, load_scoped_config, save
+
+STRIP_BYTES = 2**25  # of spectra in float32, held at once
+TIFF = ('.tif', '.tiff')
+ENDINGS = ('.npy', '.mat', *TIFF)
+# What a data set's config says of the scene and its files
+LOADING = (
+    *('scene', 'data_root', 'image', 'labels', 'train_labels', 'test_labels', 'classes', 'palette'),
+    *('bands', 'drop_bands', 'label_map'),
+)
+# What a data set writes into a checkpoint and a map cannot be made without
+NEEDED = (
+    *('band_transform', 'window_size', 'pad_mode', 'pad_value', 'classes', 'palette', 'rgb_bands'),
+    *('scene', 'split', 'keep_bands', 'drop_bands'),
+)
+Labels = str | Path | Sequence | np.ndarray
+
+
+def map_scene(
+    config: str,
+    checkpoint: str,
+    scene: str,
+    out: str,
+    variable: str | None = None,
+    labels: str | None = None,
+    labels_variable: str | None = None,
+    mask: str = 'all',
+    georeference: bool = False,
+    save: str | None = None,
+    scores: str | None = None,
+    device: str | None = None,
+    batch_size: int = 256,
+    cfg_options: dict | None = None,
+) -> None:
+    """Map a scene as ``tools/map_scene.py`` was told; arguments as for :class:`HSIInferencer`.
+
+    Raises:
+        UserError: What cannot work, before anything is computed where possible.
+    """
+    cfg = load_scoped_config(config, cfg_options, ['mmpretrain'])
+    inferencer = HSIInferencer(cfg, checkpoint, device, batch_size)
+    source = (scene, variable) if variable else scene
+    truth = (labels, labels_variable) if labels and labels_variable else labels
+    inferencer(source, truth, out, mask, georeference, save, scores)
+
+
+class HSIInferencer:
+    """Makes maps of whole scenes with a classifier of windows.
+
+    Bands, band transform, window and padding are always those that the checkpoint was trained with.
+    A pixel without data, one that is not finite or 0 in all bands, is not computed unless it is
+    finite and labelled; the windows of its neighbours see zeros there, as in training.
+
+    Args:
+        model: A config, its file, or a classifier of mmpretrain that has been built.
+        checkpoint: The weights; not needed for a model that has them.
+        device: As ``cuda:0``; the GPU if there is one.
+        batch_size: Windows at once; the map does not depend on it.
+        meta: What ``HyperspectralDataset`` writes into checkpoints as ``meta['dataset_meta']``; by
+            default that of the checkpoint, or what mmpretrain's ``get_model`` left in the model.
+
+    Raises:
+        UserError: The checkpoint does not fit the model or does not say how it was trained, or the
+            config would prepare windows in another way.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        checkpoint: str | None = None,
+        device: str | None = None,
+        batch_size: int = 256,
+        meta: Mapping | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f'batch_size={batch_size!r}: give a whole number of windows from 1 on')
+        self.batch_size = batch_size
+        state = read_checkpoint(checkpoint) if checkpoint else {}
+        cfg = None
+        if not isinstance(model, nn.Module):
+            cfg = model if isinstance(model, Config) else Config.fromfile(model)
+            model = _build(cfg, checkpoint)
+        if meta is None:
+            meta = (state.get('meta') or {}).get('dataset_meta') or getattr(
+                model, '_dataset_meta', None
+            )
+        missing = [key for key in NEEDED if key not in (meta or {})]
+        if missing:
+            raise UserError(
+                f'{checkpoint or "the model"} carries no {missing[0]} of its training, which a map '
+                'needs: give a checkpoint that was trained on a HyperspectralDataset'
+            )
+        if checkpoint:
+            _load(model, checkpoint)
+        self.meta = dict(meta)
+        self.source = _loading_arguments(cfg, self.meta) if cfg else {}
+        self.transform = restore_band_transform(self.meta['band_transform'])
+        self.model = model.to(device or default_device()).eval()
+
+    def __call__(
+        self,
+        scene: str | Path | Sequence | np.ndarray | Scene,
+        labels: Labels | None = None,
+        out: str | Path | None = None,
+        mask: str | np.ndarray = 'all',
+        georeference: bool = False,
+        save: str | Path | None = None,
+        scores: str | Path | None = None,
+    ) -> dict:
+        """Map a scene.
+
+        Args:
+            scene: A key of ``SCENES``, a file that ``open_cube`` takes, ``(file, variable)``, an
+                array ``(H, W, B)`` with all bands of the file, or a loaded scene.
+            labels: The ground truth where the scene has none: a file, ``(file, variable)`` or an
+                array ``(H, W)``; 0 for unlabelled, classes from 1.
+            out: The panel to write, ``NAME.png``; beside it ``NAME_pred.png``, ``NAME_truth.png``,
+                ``NAME_error.png`` and ``NAME.npy``.
+            mask: ``'all'``, ``'labelled'``, or what to compute as ``(H, W)`` bool.
+            georeference: Also write ``NAME.tif``, which lies where the scene lies.
+            save: A further file for the labels: ``.npy``, ``.mat`` (variable ``labels``) or
+                ``.tif``, with the scene's georeference if it has one.
+            scores: A ``.npy`` file for the softmax scores, float16 ``(H, W, K)``, memory-mapped.
+
+        Returns:
+            dict: ``labels`` ``(H, W)`` uint8, 0 where not computed; ``scores`` (None if not asked
+            for); ``metrics``, None without ground truth, else those of ``scores_of`` with
+            ``confusion``, ``pixels`` (how many) and ``part`` (which ones).
+
+        Raises:
+            UserError: The scene is of another kind than the network was trained on, smaller than a
+                window, or lacks the labels or georeference asked for, or a file cannot be written.
+            DataError: The scene or labels cannot be read.
+        """
+        if out is not None:
+            _check_ending('out', out, ('.png',))
+        if georeference and out is None:
+            raise UserError('georeference=True writes a GeoTIFF beside out: give out too')
+        _check_ending('save', save, ENDINGS)
+        _check_ending('scores', scores, ('.npy',))
+        source = self._open(scene, labels)
+        tiff = georeference or Path(save or '').suffix.lower() in TIFF
+        if tiff:
+            _import_rasterio()
+        if georeference and source.georeference is None:
+            raise UserError(
+                f'{source.name} has no georeference, so none can be written: leave --georeference '
+                'out, or give the scene as a GeoTIFF or ENVI file that has one'
+            )
+        result = self._predict(source, self._wanted(source, mask), scores)
+        if result.missing.any():
+            print_log(
+                f'{int(result.missing.sum())} pixels of {source.name} have no data (values that '
+                'are not finite, or 0 in all bands): they are 0 in the map, which is not computed',
+                'current',
+            )
+        ground = self._compare(source, result)
+        if out is not None:
+            self._write(Path(out), result, ground)
+        files = [save] if save else []
+        if georeference:
+            files.append(Path(out).with_suffix('.tif'))
+        for file in files:
+            _save_labels(
+                Path(file), result.labels, self.meta['palette'], tiff and source.georeference
+            )
+        metrics = ground and ground.metrics
+        if metrics:
+            print_log(_describe(metrics), 'current')
+        return {'labels': result.labels, 'scores': result.scores, 'metrics': metrics}
+
+    def _open(self, scene: Any, labels: Labels | None) -> '_Source':
+        """Open a scene and its labels, and check that the network can do with them."""
+        path, variable = scene if isinstance(scene, tuple | list) else (scene, None)
+        loading = self._find_loading(path) if isinstance(path, str | Path) else None
+        if loading:
+            if labels is not None and not isinstance(labels, np.ndarray):
+                loading, labels = {**loading, 'labels': labels}, None
+            scene = load_scene(**loading)
+        file = place = None
+        maps = [None] * 3
+        if isinstance(scene, Scene):
+            name, cube, place = scene.name, scene.cube, scene.georeference
+            if scene.name == self.meta['scene'] or scene.classes == self._classes:
+                maps = [scene.labels, scene.train_labels, scene.test_labels]
+            else:
+                text = f'{name} has other classes than the network: its labels are not used'
+                print_log(text, 'current')
+        elif isinstance(scene, np.ndarray):
+            name, cube = 'the array', scene
+        else:
+            file = Path(path)
+            name, cube = file.stem, open_cube(file, variable)
+        if len(cube.shape) != 3:
+            raise UserError(f'{name} has the shape {tuple(cube.shape)}: give a cube (H, W, B)')
+        keep = None
+        if not isinstance(scene, Scene):
+            keep = select_bands(cube.shape[2], self.meta['keep_bands'], self.meta['drop_bands'])
+        if labels is not None:
+            maps[0] = _given_labels(labels, cube.shape, name)
+        source = _Source(name, cube, keep, *maps, file, place)
+        self._check(source)
+        return source
+
+    def _check(self, source: '_Source') -> None:
+        """Refuse a scene that the network cannot be shown, or labels that it does not know."""
+        height, width, count = source.cube.shape
+        count = count if source.keep is None else len(source.keep)
+        if count != self.transform.in_bands:
+            raise UserError(
+                f'{source.name} has {count} bands after bands and drop_bands of the training, the '
+                f'network was trained on {self.transform.in_bands}: give a scene with the same bands'
+            )
+        size = self.meta['window_size']
+        if min(height, width) < size:
+            raise UserError(
+                f'{source.name} has {height} x {width} pixels, the network looks at windows of '
+                f'{size} x {size}: give a scene of at least that size'
+            )
+        maps = (source.labels, source.train_labels, source.test_labels)
+        highest = max((int(array.max()) for array in maps if array is not None), default=0)
+        if highest > len(self._classes):
+            raise UserError(
+                f'the labels of {source.name} go up to {highest}, the network knows the classes 1 '
+                f'to {len(self._classes)}: give the labels that it was trained for'
+            )
+
+    def _find_loading(self, path: str | Path) -> dict | None:
+        """Return how ``load_scene`` is to load a known scene or that of the training, else None."""
+        image = self.source.get('image')
+        image = image if image is None or isinstance(image, str | Path) else image[0]
+        if path == self.source.get('scene') or (image and _same_file(path, image)):
+            return self.source  # with the masks and the label map of the training
+        if path not in SCENES:
+            return None
+        bands = {'bands': self.meta['keep_bands'], 'drop_bands': self.meta['drop_bands']}
+        roots = {key: value for key, value in self.source.items() if key == 'data_root'}
+        return {'scene': path, **roots, **bands}
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return tuple(self.meta['classes'])
+
+    def _wanted(self, source: '_Source', mask: str | np.ndarray) -> np.ndarray:
+        """Return what is to be computed, ``(H, W)`` bool."""
+        shape = source.cube.shape[:2]
+        if isinstance(mask, np.ndarray):
+            if mask.shape != shape:
+                raise UserError(
+                    f'mask has the shape {mask.shape}, {source.name} is {shape[0]} x {shape[1]}: '
+                    'give a mask of that size'
+                )
+            return mask.astype(bool)
+        if mask not in ('all', 'labelled'):
+            raise UserError(f"mask={mask!r}: give 'all', 'labelled' or an array")
+        if mask == 'labelled' and not source.labelled.any():
+            raise UserError(
+                f'mask is labelled, but {source.name} comes without labels of the classes of the '
+                'network: give them with --labels, or map all'
+            )
+        return source.labelled if mask == 'labelled' else np.ones(shape, bool)
+
+    @torch.inference_mode()
+    def _predict(
+        self, source: '_Source', wanted: np.ndarray, path: str | Path | None
+    ) -> '_Prediction':
+        """Classify the wanted pixels, strip by strip."""
+        height, width = wanted.shape
+        size, step = self.meta['window_size'], panel_step(wanted.shape)
+        count = max(1, STRIP_BYTES // (4 * width * source.cube.shape[2]) - size)
+        classes = len(self._classes)
+        labels = np.zeros((height, width), np.uint8)
+        missing = np.zeros((height, width), bool)
+        picture = np.zeros((-(-height // step), -(-width // step), 3), np.float32)
+        scores = None
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            shape = (height, width, classes)
+            scores = np.lib.format.open_memmap(path, 'w+', np.float16, shape)
+        total, ready = int(wanted.sum()), 0
+        bar = ProgressBar(total, file=sys.stdout)
+        for first in range(0, height, count):
+            rows = slice(first, min(first + count, height))
+            strip, empty, bands = self._read_strip(source, rows)
+            missing[rows] = empty
+            sampled = slice(-first % step, None, step)
+            picture[-(-first // step) :][: len(bands[sampled])] = bands[sampled, ::step]
+            windows = windows_of(strip, size)  # (rows, W, C, w, w), a view
+            places = np.nonzero(wanted[rows] & ~empty)
+            for start in range(0, len(places[0]), self.batch_size):
+                row, column = (axis[start : start + self.batch_size] for axis in places)
+                logits = self._forward(windows[row, column])
+                labels[first + row, column] = logits.argmax(1).cpu().numpy() + 1
+                if scores is not None:
+                    scores[first + row, column] = logits.softmax(1).cpu().numpy()
+                ready += len(row)
+                if ready * 100 >= total:  # a hundred times, as each is a line of a log file
+                    bar.update(ready)
+                    ready = 0
+            ready += int((wanted[rows] & empty).sum())
+        if ready:
+            bar.update(ready)
+        bar.file.write('\n')
+        return _Prediction(labels, missing, picture, scores)
+
+    def _read_strip(
+        self, source: '_Source', rows: slice
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read the rows and what their windows see above and below.
+
+        Returns:
+            tuple: Transformed and padded ``(rows + w - 1, W + w - 1, C)``; which pixels of the rows
+            have no data ``(rows, W)``; their bands for a picture ``(rows, W, 3)``.
+        """
+        height, width = source.cube.shape[:2]
+        size, value = self.meta['window_size'], self.meta['pad_value']
+        above, beside = (_padded_places(n, size, self.meta['pad_mode']) for n in (height, width))
+        above = above[rows.start : rows.stop + size - 1]
+        first, stop = above[above >= 0].min(), above.max() + 1
+        pixels = np.asarray(source.cube[first:stop])
+        with np.errstate(over='ignore'):  # beyond float32 it becomes infinite, and is seen below
+            pixels = (pixels if source.keep is None else pixels[..., source.keep]).astype('f4')
+        broken = ~np.isfinite(pixels).all(-1)
+        pixels[broken] = 0
+        own = slice(rows.start - first, rows.stop - first)
+        empty = broken[own] | ~(pixels[own].any(-1) | source.labelled[rows])
+        bands = pixels[own][..., self.meta['rgb_bands']]
+        bands[empty] = np.nan
+        channels = self.transform(pixels)
+        strip = channels[np.maximum(above - first, 0)][:, np.maximum(beside, 0)]
+        strip[above < 0] = value
+        strip[:, beside < 0] = value
+        return strip, empty, bands
+
+    def _forward(self, windows: np.ndarray) -> torch.Tensor:
+        """Return the logits ``(n, K)`` of windows ``(n, C, w, w)``.
+
+        The model's ``predict`` without the data sample that it makes for every window.
+        """
+        inputs = {'inputs': torch.from_numpy(np.ascontiguousarray(windows))}
+        inputs = self.model.data_preprocessor(inputs, False)['inputs']
+        logits = self.model(inputs, mode='tensor')
+        if logits.shape[1:] != (len(self._classes),):
+            raise UserError(
+                f'the model gives {tuple(logits.shape[1:])} numbers for a window, the checkpoint '
+                f'knows {len(self._classes)} classes: give the config that it was trained with'
+            )
+        return logits
+
+    def _compare(self, source: '_Source', result: '_Prediction') -> '_Ground | None':
+        """Score the prediction on the test pixels of the checkpoint's split."""
+        if source.labels is None or not source.labelled.any():
+            return None
+        maps = [
+            None if array is None else np.where(result.missing, 0, array)
+            for array in (source.labels, source.train_labels, source.test_labels)
+        ]
+        if self._is_training_scene(source):
+            split = make_split(maps[0], self.meta['split'], self.meta['window_size'], *maps[1:])
+            truth, training, tested = split.labels, split.parts == TRAIN, split.parts == TEST
+            part = f"test pixels of the checkpoint's split ({split.mode}, seed {split.seed})"
+        else:
+            truth = maps[0]
+            training, tested = np.zeros(truth.shape, bool), truth > 0
+            part = 'labelled pixels, a scene that the network was not trained on'
+        errors = error_map(truth, result.labels, training)
+        tested = tested & (result.labels > 0)
+        if not tested.any():
+            return _Ground(truth, errors, None)
+        confusion = confusion_matrix(
+            truth[tested] - 1, result.labels[tested].astype(np.int64) - 1, len(self._classes)
+        )
+        about = {'confusion': confusion, 'pixels': int(tested.sum()), 'part': part}
+        return _Ground(truth, errors, {**scores_of(confusion), **about})
+
+    def _is_training_scene(self, source: '_Source') -> bool:
+        """Tell by the name, or for a known scene, whatever its file is called, by the counts."""
+        if source.name == self.meta['scene']:
+            return True
+        known = SCENES.get(self.meta['scene'])
+        if known is None or not known.counts or source.labels is None:
+            return False
+        counts = np.bincount(source.labels.ravel(), minlength=len(known.counts) + 1)[1:]
+        return source.labels.shape == known.shape[:2] and np.array_equal(counts, known.counts)
+
+    def _write(self, out: Path, result: '_Prediction', ground: '_Ground | None') -> None:
+        """Write the panel, the exact maps and the labels."""
+        palette = self.meta['palette']
+        maps = {'prediction': result.labels}
+        lines = ['no ground truth: no numbers']
+        if ground:
+            maps = {'ground truth': ground.truth, **maps}
+            lines = ['no test pixel was computed: no numbers']
+            if ground.metrics:
+                lines = [_describe(ground.metrics)]
+        if result.missing.any():
+            lines.append(f'{int(result.missing.sum())} pixels without data are not computed')
+        panel = draw_panel(
+            stretch(result.picture), maps, ground and ground.errors, self._classes, palette, lines
+        )
+        save(panel, out)
+        scale = map_scale(result.labels.shape)
+        named = {'pred': result.labels} | ({'truth': ground.truth} if ground else {})
+        for kind, labels in named.items():
+            save(draw_map(labels, palette, scale), out.with_name(f'{out.stem}_{kind}.png'))
+        if ground:
+            picture = draw_map(ground.errors, tuple(ERRORS.values()), scale)
+            save(picture, out.with_name(f'{out.stem}_error.png'))
+        _save_labels(out.with_suffix('.npy'), result.labels, palette, None)
+        print_log(f'wrote {out} and what belongs to it', 'current')
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A scene that is opened, and what is known of it."""
+
+    name: str
+    cube: Any  # (H, W, B), sliced by rows
+    keep: np.ndarray | None  # the bands to take, None for all
+    labels: np.ndarray | None
+    train_labels: np.ndarray | None
+    test_labels: np.ndarray | None
+    file: Path | None
+    place: dict | None
+
+    @cached_property
+    def georeference(self) -> dict | None:
+        """Where the scene lies, None if it does not say; a file is asked only if needed."""
+        return read_georeference(self.file) if self.file else self.place
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Which pixels have a label in any map, ``(H, W)``."""
+        found = np.zeros(self.cube.shape[:2], bool)
+        for array in (self.labels, self.train_labels, self.test_labels):
+            if array is not None:
+                found |= array > 0
+        return found
+
+
+class _Prediction(NamedTuple):
+    """What came out for a scene."""
+
+    labels: np.ndarray  # (H, W) uint8, 0 where not computed
+    missing: np.ndarray  # (H, W) bool: no data
+    picture: np.ndarray  # three bands of every panel_step-th pixel, NaN without data
+    scores: np.ndarray | None
+
+
+class _Ground(NamedTuple):
+    """What is known of the truth of a scene."""
+
+    truth: np.ndarray
+    errors: np.ndarray
+    metrics: dict | None
+
+
+def _build(cfg: Config, checkpoint: str | None) -> nn.Module:
+    """Build a config's classifier; its weights are still to be loaded."""
+    from mmpretrain import get_model
+
+    if checkpoint is None:
+        raise UserError(
+            'a config alone has no trained weights: give a checkpoint, or a model that is built'
+        )
+    return get_model(cfg)
+
+
+def _load(model: nn.Module, checkpoint: str) -> None:
+    """Load weights, all of them: a layer left as it was drawn would make a map of noise."""
+    try:
+        load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())[:300]
+        raise UserError(
+            f'{checkpoint} does not fit the model ({reason}): give the config that it was trained '
+            'with'
+        ) from error
+
+
+def _loading_arguments(cfg: Config, meta: Mapping) -> dict:
+    """Take from a config how its test scene is loaded.
+
+    Raises:
+        UserError: The bands are others than in training, or the pipeline changes windows.
+    """
+    if not (cfg.get('test_dataloader') or cfg.get('val_dataloader')):
+        return {}
+    dataset = find_test_dataset(cfg)
+    for step in dataset.get('pipeline') or []:
+        if str(step['type']).rpartition('.')[2] != 'PackInputs':
+            raise UserError(
+                f'the test pipeline has {step["type"]}, but a map is made from windows as they are '
+                'cut: leave only PackInputs in it'
+            )
+    for key, trained in (('bands', meta['keep_bands']), ('drop_bands', meta['drop_bands'])):
+        if list(dataset.get(key) or []) != list(trained or []):
+            raise UserError(
+                f'{key} is {dataset.get(key)} in the config, and {trained} in the training of the '
+                'checkpoint: give the config that it was trained with'
+            )
+    return {key: dataset[key] for key in LOADING if dataset.get(key) is not None}
+
+
+def _given_labels(labels: Labels, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """Read labels ``(H, W)`` from a file where they are no array, and check them."""
+    where = 'labels'
+    if not isinstance(labels, np.ndarray):
+        path, variable = labels if isinstance(labels, tuple | list) else (labels, None)
+        where, labels = str(path), read_variable(path, variable, 2, shape[:2])
+    if labels.shape != shape[:2]:
+        raise UserError(
+            f'{where} holds labels of {_times(labels.shape)} pixels, {name} has '
+            f'{_times(shape[:2])}: give the labels of this scene'
+            + (', not transposed' if labels.shape == shape[1::-1] else '')
+        )
+    with np.errstate(invalid='ignore'):  # NaN is found to be no whole number
+        whole = labels.astype(np.int64)
+    wrong = labels[(whole != labels) | (whole < 0)]
+    if wrong.size:
+        raise UserError(
+            f'{where} holds the label {wrong[0]}: allowed are 0 for unlabelled and whole numbers '
+            'from 1 for the classes'
+        )
+    return whole
+
+
+def _times(shape: Sequence[int]) -> str:
+    return ' x '.join(map(str, shape))
+
+
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
+
+
+def _padded_places(count: int, size: int, mode: str) -> np.ndarray:
+    """Return which row (or column) stands where after padding, -1 for the constant value."""
+    constant = {'constant_values': -1} if mode == 'constant' else {}
+    return np.pad(np.arange(count), margins(size), mode=mode, **constant)
+
+
+def _describe(metrics: Mapping) -> str:
+    numbers = ', '.join(f'{name} {metrics[name]:.2f}' for name in ('OA', 'AA', 'kappa'))
+    return f'{numbers} (percent) of {metrics["pixels"]} {metrics["part"]}'
+
+
+def _check_ending(name: str, path: str | Path | None, allowed: Sequence[str]) -> None:
+    if path is not None and Path(path).suffix.lower() not in allowed:
+        raise UserError(f'{name} is {path}: its ending must be {" or ".join(allowed)}')
+
+
+def _import_rasterio() -> Any:
+    try:
+        import rasterio
+    except ImportError as error:
+        raise ImportError(
+            'a GeoTIFF is written with rasterio, which is not installed: pip install rasterio'
+        ) from error
+    return rasterio
+
+
+def _save_labels(
+    path: Path, labels: np.ndarray, palette: Sequence, georeference: dict | None
+) -> None:
+    """Write labels ``(H, W)`` as the ending says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = path.suffix.lower()
+    if ending == '.npy':
+        np.save(path, labels)
+    elif ending == '.mat':
+        scipy.io.savemat(path, {'labels': labels}, do_compression=True)
+    else:
+        height, width = labels.shape
+        about = {'count': 1, 'dtype': 'uint8', 'nodata': 0, 'compress': 'deflate'}
+        with _import_rasterio().open(
+            path, 'w', 'GTiff', width, height, **about, **(georeference or {})
+        ) as file:
+            file.write(labels, 1)
+            file.write_colormap(1, dict(enumerate([(0, 0, 0), *map(tuple, palette)])))

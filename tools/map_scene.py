@@ -1,0 +1,47 @@
+"""Map a hyperspectral scene: ``tools/map_scene.py CONFIG CHECKPOINT SCENE --out map.png``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import DictAction  # noqa: E402
+
+from mmvit_plugins.engine.errors import run_tool  # noqa: E402
+from mmvit_plugins.engine.scene_inference import map_scene  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file, which carries the band transform')
+    parser.add_argument(
+        'scene',
+        help='name of a scene, as indian-pines, or file of a cube: .mat, .npy, .npz, ENVI, GeoTIFF',
+    )
+    parser.add_argument(
+        '--out', required=True, help='the panel, NAME.png; exact maps and NAME.npy go beside it'
+    )
+    parser.add_argument('--variable', help='name of the cube in a .mat or .npz file')
+    parser.add_argument('--labels', help='file of the ground truth, where the scene has none')
+    parser.add_argument('--labels-variable', help='its name in a .mat or .npz file')
+    parser.add_argument(
+        '--mask', choices=['all', 'labelled'], default='all', help='which pixels are computed'
+    )
+    parser.add_argument(
+        '--georeference', action='store_true', help='also write NAME.tif, placed as the scene is'
+    )
+    parser.add_argument('--save', help='a further file of the labels: .npy, .mat or .tif')
+    parser.add_argument('--scores', help='file of the scores of all classes: .npy, float16')
+    parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
+    parser.add_argument('--batch-size', type=int, default=256, help='windows at once')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    run_tool(lambda: map_scene(**vars(parse_args())))
