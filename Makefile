@@ -7,12 +7,14 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 CONFIG := configs/afformer/afformer_tiny_digits.py
 WORK := work_dirs/demo
+HSI_CONFIG := configs/lsga/lsga_synthetic.py
+HSI_WORK := work_dirs/demo-hyperspectral
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo demo-hyperspectral test lint clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 setup: ## make or update .venv (done by the others when needed)
 	@$(PYTHON) tools/setup_env.py
@@ -25,6 +27,14 @@ demo: setup ## train AFFormer-tiny on scenes of handwritten digits, evaluate it,
 	    --truth data/digits/annotations/validation --opacity 0.9 --out $(WORK)/pictures
 	@echo "Pictures of input, truth and prediction: $(WORK)/pictures; the numbers are above."
 
+demo-hyperspectral: setup ## train LSGA-ViT on a generated scene, map it, compare it with two baselines
+	@rm -f $(HSI_WORK)/best_*.pth
+	$(RUN) tools/train.py $(HSI_CONFIG) --work-dir $(HSI_WORK)
+	$(RUN) tools/test.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth --work-dir $(HSI_WORK)/test
+	$(RUN) tools/map_scene.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth synthetic --out $(HSI_WORK)/map.png
+	$(RUN) tools/hsi_baselines.py $(HSI_CONFIG) --seeds 0 --work-dir $(HSI_WORK)/baselines
+	@echo "The map beside the truth: $(HSI_WORK)/map.png; scores and confusion matrix: $(HSI_WORK)/test."
+
 test: setup ## all tests
 	$(RUN) -m pytest $(ARGS)
 
@@ -32,6 +42,6 @@ lint: setup ## style checks: ruff, rules and format
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-clean: ## remove what these commands made: .venv, the digit scenes, the trained model
+clean: ## remove what these commands made: .venv, the digit scenes, the trained models
 	@test ! -e .venv/setup.key || rm -rf .venv
-	rm -rf build dist *.egg-info mmvit_plugins/.mim .pytest_cache .ruff_cache data/digits $(WORK)
+	rm -rf build dist *.egg-info mmvit_plugins/.mim .pytest_cache .ruff_cache data/digits $(WORK) $(HSI_WORK)

@@ -69,7 +69,12 @@ setup(
         'det': [*STACK, 'onedl-mmdetection>=3.5.1'],
         # other libraries' networks for tools/benchmark.py
         'benchmark': ['timm==1.0.31', 'torchvision'],
-        'dev': ['matplotlib', 'pytest', 'ruff', 'scikit-learn', 'setuptools>=77,<82'],
+        # hyperspectral scenes in MATLAB 7.3, ENVI and GeoTIFF files, splits, baselines and maps
+        'hsi': ['h5py>=3.12', 'rasterio>=1.4', 'scikit-learn>=1.5', 'matplotlib>=3.9'],
+        'dev': [
+            *('h5py', 'matplotlib', 'pytest', 'rasterio', 'ruff', 'scikit-learn'),
+            'setuptools>=77,<82',
+        ],
     },
     zip_safe=False,
 )

@@ -5,6 +5,7 @@ data.
 """
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4))
+param_scheduler = []  # constant
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=70, val_interval=5)
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=128)
