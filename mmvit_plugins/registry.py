@@ -23,9 +23,7 @@ DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope=SCOPE, locations=[f'{
 TRANSFORMS = Registry(
     'transform', parent=ROOT_TRANSFORMS, scope=SCOPE, locations=[f'{SCOPE}.datasets']
 )
-METRICS = Registry(
-    'metric', parent=ROOT_METRICS, scope=SCOPE, locations=[f'{SCOPE}.evaluation']
-)
+METRICS = Registry('metric', parent=ROOT_METRICS, scope=SCOPE, locations=[f'{SCOPE}.evaluation'])
 HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=SCOPE, locations=[f'{SCOPE}.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

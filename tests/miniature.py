@@ -130,7 +130,7 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         cfg.model.data_preprocessor.size = (crop, crop)
         length = iterations
         cfg.train_cfg.update(max_iters=length, val_interval=length)
-    for scheduler in cfg.get('param_scheduler') or ():
+    for scheduler in cfg.param_scheduler:
         scheduler.begin = min(scheduler.begin, length - 1)
     pipelines = [loader.dataset.pipeline for loader in loaders]
     for step in _steps([*pipelines, cfg.get('tta_pipeline') or []]):

@@ -397,7 +397,7 @@ def test_lsga_recipe_is_the_authors():
     """train.py and option.py of their repository, see configs/lsga/README.md."""
     cfg = load('lsga_indian-pines')
     assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4))
-    assert 'param_scheduler' not in cfg
+    assert cfg.param_scheduler == [], 'constant'
     assert cfg.train_cfg.max_epochs == 70
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 128
     assert cfg.randomness == dict(seed=531)

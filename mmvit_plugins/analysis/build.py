@@ -82,7 +82,8 @@ def input_shape(
 
     Args:
         cfg: Looked at in this order: the size of the data preprocessor, ``crop_size``, the last
-            fixed size in the test pipeline, and else 512x512, or 224x224 for a classifier.
+            fixed size in the test pipeline, the windows of the test data, and else 512x512, or
+            224x224 for a classifier.
         shape: Height and width (or one number for both) that go before all of these.
 
     Returns:
@@ -116,6 +117,9 @@ def _size(cfg: Config) -> tuple[int | Sequence[int], str]:
             scale = step.scale
             # scales are written as (width, height)
             return scale if isinstance(scale, int) else scale[::-1], 'Resize of the test pipeline'
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    if dataset.get('window_size'):
+        return dataset.window_size, 'window_size of the test data'
     if 'peer' in cfg.model or ('backbone' in cfg.model and 'head' in cfg.model):
         return 224, 'default for classifiers'
     return 512, 'default'

@@ -35,16 +35,17 @@ from .table import markdown_table
 # What the rule leaves out although it computes, then what only moves data or makes constants. Names
 # that mmengine ignores by itself (reshape, relu, ...) are not repeated.
 _LEFT_OUT = """
-    abs add addcmul amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum div
-    elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm log log1p
-    log_softmax logical_and logical_not logical_or logsumexp lt masked_fill max_pool2d maximum
-    mean min minimum mish mul ne neg norm pow prelu prod reciprocal relu6 round rsqrt rsub sigmoid
-    sign silu sin softmax softplus sort sqrt square std sub sum tanh threshold topk var where
+    abs add addcmul amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum
+    div elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm
+    log log1p log_softmax logical_and logical_not logical_or logsumexp lt masked_fill max_pool2d
+    maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6 round
+    rsqrt rsub sigmoid sign silu sin softmax softplus sort sqrt square std sub sum tanh
+    threshold topk var where
 
     adjoint alias broadcast_tensors clone empty_like expand_as feature_dropout fill flip im2col
     index_select lift_fresh linspace mH mT movedim numpy_T ones_like pad pixel_shuffle
-    pixel_unshuffle repeat repeat_interleave reshape_as scalar_tensor tril triu unflatten view_as
-    zero
+    pixel_unshuffle repeat repeat_interleave reshape_as scalar_tensor tril triu unflatten
+    view_as zero
 """
 LEFT_OUT = frozenset(f'aten::{name}' for name in _LEFT_OUT.split())
 

@@ -17,7 +17,6 @@ from mmengine.runner import BaseLoop, Runner
 
 from ..evaluation import HyperspectralMetric, scores_of
 from ..registry import HOOKS
-from ..visualization.confusion import plot_confusion
 from .errors import UserError
 from .storage import AtomicBackend
 
@@ -60,8 +59,9 @@ class HyperspectralHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare what the checkpoint was trained with to the data set of the run."""
-        if _is_built(runner, 'train') and not runner._resume:
-            return  # a start from other weights, which may come from any scene
+        dataset = _dataset(runner)
+        if dataset is None or _is_built(runner, 'train') and not runner._resume:
+            return  # loaded by hand; or a start from other weights, which may come from any scene
         meta = (checkpoint.get('meta') or {}).get('dataset_meta')
         if not meta:
             runner.logger.log(
@@ -70,7 +70,7 @@ class HyperspectralHook(Hook):
                 'whether its band transform and split are those of this run',
             )
             return
-        wrong = list(_differences(meta, _dataset(runner).metainfo))
+        wrong = list(_differences(meta, dataset.metainfo))
         if wrong:
             raise UserError(
                 f'the checkpoint was trained with other settings than this run has, '
@@ -102,6 +102,8 @@ class HyperspectralHook(Hook):
         metric = _metric(runner)
         if not is_main_process():
             return
+        from ..visualization.confusion import plot_confusion  # here, as matplotlib takes a second
+
         folder, classes = Path(runner.work_dir), metric.dataset_meta['classes']
         plot_confusion(metric.confusion, classes, folder / 'confusion.png')
         text = io.StringIO()
@@ -151,9 +153,9 @@ def _is_built(runner: Runner, name: str) -> bool:
 
 
 def _dataset(runner: Runner) -> Any:
-    """Return the data set of the run, from inside of what repeats it."""
-    name = next(name for name in ('train', 'test', 'val') if _is_built(runner, name))
-    dataset = getattr(runner, f'_{name}_loop').dataloader.dataset
+    """Return the data set of the run, from inside of what repeats it; None before there is one."""
+    name = next((name for name in ('train', 'test', 'val') if _is_built(runner, name)), None)
+    dataset = name and getattr(runner, f'_{name}_loop').dataloader.dataset
     while not hasattr(dataset, 'split_report') and hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset

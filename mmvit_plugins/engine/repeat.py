@@ -64,8 +64,8 @@ def repeat(
     A seed sets ``randomness.seed`` and every data set's ``split_cfg.seed``. Its config is written
     to ``WORK/seed_N.py`` and its run to ``WORK/seed_N``; tested is the best checkpoint if the
     config saves one, else the last. Seeds that have their scores are not run again; one that fails
-    is reported and the others go on. ``WORK/scores.csv`` gets a row for each seed, ``WORK/scores.
-    json`` the summary.
+    is reported and the others go on. ``scores.csv`` in WORK gets a row for each seed,
+    ``scores.json`` the summary.
 
     Args:
         config: The config file; its custom hooks include ``HyperspectralHook``.

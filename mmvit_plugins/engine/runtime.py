@@ -255,6 +255,11 @@ def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the host's visualization hook, whose arguments differ between hosts."""
     classifies = cfg.get('default_scope') == 'mmpretrain'
     hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if 'window_size' in cfg.test_dataloader.dataset:
+        raise UserError(
+            '--show and --show-dir draw pictures, which windows of a scene are not: draw its map '
+            'with tools/map_scene.py'
+        )
     if hook is None:
         name = 'VisualizationHook' if classifies else 'SegVisualizationHook'
         raise UserError(

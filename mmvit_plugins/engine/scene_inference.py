@@ -24,7 +24,7 @@ from ..checkpoint import read_checkpoint
 from ..datasets.hyperspectral.bands import restore_band_transform
 from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable
 from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
-from ..datasets.hyperspectral.splits import TEST, TRAIN, make_split
+from ..datasets.hyperspectral.splits import TEST, TRAIN, labels_hash, make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
 from ..evaluation import confusion_matrix, scores_of
 from ..visualization.maps import (
@@ -247,8 +247,9 @@ class HSIInferencer:
         count = count if source.keep is None else len(source.keep)
         if count != self.transform.in_bands:
             raise UserError(
-                f'{source.name} has {count} bands after bands and drop_bands of the training, the '
-                f'network was trained on {self.transform.in_bands}: give a scene with the same bands'
+                f'{source.name} has {count} bands after bands and drop_bands of the training, and '
+                f'the network was trained on {self.transform.in_bands}: give a scene with the same '
+                'bands'
             )
         size = self.meta['window_size']
         if min(height, width) < size:
@@ -401,7 +402,7 @@ class HSIInferencer:
         else:
             truth = maps[0]
             training, tested = np.zeros(truth.shape, bool), truth > 0
-            part = 'labelled pixels, a scene that the network was not trained on'
+            part = 'labelled pixels; neither by name nor labels the training scene, none left out'
         errors = error_map(truth, result.labels, training)
         tested = tested & (result.labels > 0)
         if not tested.any():
@@ -413,14 +414,11 @@ class HSIInferencer:
         return _Ground(truth, errors, {**scores_of(confusion), **about})
 
     def _is_training_scene(self, source: '_Source') -> bool:
-        """Tell by the name, or for a known scene, whatever its file is called, by the counts."""
+        """Tell by the name or, whatever its file is called, by the labels."""
         if source.name == self.meta['scene']:
             return True
-        known = SCENES.get(self.meta['scene'])
-        if known is None or not known.counts or source.labels is None:
-            return False
-        counts = np.bincount(source.labels.ravel(), minlength=len(known.counts) + 1)[1:]
-        return source.labels.shape == known.shape[:2] and np.array_equal(counts, known.counts)
+        known = self.meta.get('labels_hash')
+        return source.labels is not None and labels_hash(source.labels) == known
 
     def _write(self, out: Path, result: '_Prediction', ground: '_Ground | None') -> None:
         """Write the panel, the exact maps and the labels."""

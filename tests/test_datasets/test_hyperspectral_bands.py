@@ -1,11 +1,13 @@
 """Band transforms: against scikit-learn and by hand, states that travel, bad input."""
 
 import json
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA as ReferencePCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral import (
@@ -22,6 +24,7 @@ CONFIGS = [
     dict(type='MinMax', per_band=False),
     dict(type='Identity'),
     [dict(type='Standardize'), dict(type='PCA', n_components=3)],
+    dict(type='SNV'),
     dict(type='Concat', transforms=[dict(type='PCA', n_components=2), dict(type='Standardize')]),
 ]
 
@@ -122,6 +125,69 @@ def test_a_part_gets_the_values_of_the_whole(spectra, cfg):
         np.testing.assert_allclose(part, whole[start:stop], rtol=1e-6, atol=1e-6)
 
 
+def test_snv_takes_brightness_away(spectra):
+    snv = build_band_transform(dict(type='SNV')).fit(spectra)
+    out = snv(spectra)
+    np.testing.assert_allclose(out.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(snv(3 * spectra + 20), out, atol=1e-4)
+    assert not snv(np.full((2, 7), 9.0)).any()
+
+
+@pytest.fixture
+def classes():
+    """Labels of the spectra, and what tells them apart beside a direction of much noise."""
+    labels = np.arange(200) % 4
+    means = np.random.default_rng(4).normal(size=(4, 7)) * (labels[:, None] > 0)[:4]
+    return labels, means[labels]
+
+
+def test_lda_is_that_of_scikit_learn(spectra, classes):
+    labels, means = classes
+    pixels = (spectra + 20 * means).astype(np.float32)
+    mine = build_band_transform(dict(type='LDA', n_components=2)).fit(pixels, labels)
+    known = labels > 0
+    chosen = pixels[known].astype(float)
+    scale = chosen.std(0)
+    reference = LinearDiscriminantAnalysis(solver='eigen', shrinkage='auto')
+    expected = reference.fit((chosen - chosen.mean(0)) / scale, labels[known]).transform(
+        (pixels - chosen.mean(0)) / scale
+    )
+    out = mine(pixels)
+    sign = np.sign((out * expected[:, :2]).sum(0))
+    np.testing.assert_allclose(
+        out - out.mean(0), sign * (expected - expected.mean(0))[:, :2], rtol=1e-3, atol=1e-3
+    )
+    assert (mine.components.max(1) == abs(mine.components).max(1)).all()
+
+
+def test_lda_looks_at_labelled_pixels_only(spectra, classes):
+    labels, means = classes
+    pixels = (spectra + means).astype(np.float32)
+    cfg = [dict(type='SNV'), dict(type='LDA', n_components=2)]
+    state = build_band_transform(cfg).fit(pixels, labels).state_dict()
+    pixels[labels == 0] *= 5
+    pixels[labels == 0, 3] += 100
+    assert build_band_transform(cfg).fit(pixels, labels).state_dict() == state
+    pixels[1, 3] += 100
+    assert build_band_transform(cfg).fit(pixels, labels).state_dict() != state
+    restored = restore_band_transform(json.loads(json.dumps(state)))
+    np.testing.assert_array_equal(restored(pixels), restored(pixels[None])[0])
+
+
+def test_lda_names_what_is_missing(spectra, classes, monkeypatch):
+    labels, _ = classes
+    three = build_band_transform(dict(type='LDA', n_components=3))
+    with pytest.raises(DataError, match='3 such classes: set n_components to 2 or less'):
+        three.fit(spectra, labels)
+    for nothing in (None, np.zeros(200, int)):
+        with pytest.raises(DataError, match='0 such classes'):
+            three.fit(spectra, nothing)
+    monkeypatch.setitem(sys.modules, 'sklearn.discriminant_analysis', None)
+    with pytest.raises(ImportError, match='pip install scikit-learn, or take PCA'):
+        build_band_transform(dict(type='LDA', n_components=2)).fit(spectra, labels)
+
+
 def test_integers_are_taken_as_they_are():
     counts = np.arange(24, dtype=np.uint16).reshape(6, 4) * 2500
     out = build_band_transform(dict(type='MinMax')).fit(counts)(counts)
@@ -131,7 +197,8 @@ def test_integers_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ('cfg', 'words'),
     [
-        (None, 'type is one of PCA, Standardize, MinMax, Identity'),
+        (None, 'type is one of PCA, LDA, SNV, Standardize'),
+        (dict(type='LDA', n_components=0), 'LDA: n_components is 0'),
         (dict(type='pca'), "band_transform is {'type': 'pca'}"),
         (dict(type='PCA'), r"PCA lacks \['n_components'\]"),
         (dict(type='PCA', n_components=3, whitten=True), r"does not take \['whitten'\]"),

@@ -229,6 +229,12 @@ def test_weights_of_another_split_may_start_but_not_resume_a_training(trained, t
         build(tmp_path / 'resume', load_from=checkpoint, resume=True, **other).train()
 
 
+def test_a_checkpoint_loaded_by_hand_is_not_judged(trained, tmp_path):
+    """Nothing is known yet of the data that it is for."""
+    runner = build(tmp_path, split_cfg={**SPLIT, 'seed': 1})
+    assert 'state_dict' in runner.load_checkpoint(str(trained[0] / 'epoch_1.pth'))
+
+
 def test_a_wrapped_data_set_is_found(trained, tmp_path):
     runner = build(tmp_path, load_from=str(trained[0] / 'epoch_1.pth'))
     wrapped = loader('train')

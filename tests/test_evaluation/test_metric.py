@@ -12,8 +12,8 @@ from mmvit_plugins.evaluation import HyperspectralMetric
 from mmvit_plugins.evaluation.metric import format_scores
 
 CLASSES = ('corn', 'oats', 'woods')
-PAIRS = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (0, 0), (0, 0)]
-EXPECTED = {'hsi/OA': 500 / 7, 'hsi/AA': 65.0, 'hsi/kappa': 30.0}
+PAIRS = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (0, 1), (0, 0)]  # truth, prediction
+EXPECTED = {'hsi/OA': 400 / 7, 'hsi/AA': 55.0, 'hsi/kappa': 200 / 23}
 
 
 def make(**arguments) -> HyperspectralMetric:
@@ -34,7 +34,7 @@ def test_scores_and_matrix():
     metric.process(None, samples()[:3])
     metric.process(None, samples()[3:])
     assert metric.evaluate(len(PAIRS)) == pytest.approx(EXPECTED)
-    assert metric.confusion.tolist() == [[4, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert metric.confusion.tolist() == [[3, 2, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_each_class_that_has_samples():
@@ -42,7 +42,7 @@ def test_each_class_that_has_samples():
     metric.process(None, samples())
     found = metric.evaluate(len(PAIRS))
     assert {key: value for key, value in found.items() if 'accuracy' in key} == {
-        'scene/accuracy/corn': 80,
+        'scene/accuracy/corn': 60,
         'scene/accuracy/oats': 50,
     }
 
@@ -104,7 +104,7 @@ def test_two_processes_score_as_one(tmp_path):
             process.join(10)
             process.kill()
     assert first[1] == second[1] == pytest.approx(EXPECTED)
-    assert first[2] == [[4, 1, 0], [1, 1, 0], [0, 0, 0]] and second[2] is None
+    assert first[2] == [[3, 2, 0], [1, 1, 0], [0, 0, 0]] and second[2] is None
 
 
 def test_table_shows_what_is_undefined():
@@ -112,9 +112,9 @@ def test_table_shows_what_is_undefined():
     metric.process(None, samples())
     metric.evaluate(len(PAIRS))
     corn, _, woods, last = format_scores(metric.confusion, CLASSES).splitlines()[-4:]
-    assert corn.split() == ['corn', '5', '80.00', '80.00', '80.00']
+    assert corn.split() == ['corn', '5', '60.00', '75.00', '66.67']
     assert woods.split() == ['woods', '0', '-', '-', '-']
-    assert last == 'OA 71.43  AA 65.00  kappa 30.00  (percent; AA over 2 of 3 classes)'
+    assert last == 'OA 57.14  AA 55.00  kappa 8.70  (percent; AA over 2 of 3 classes)'
 
 
 def test_wrong_input_gives_a_sentence():

@@ -42,7 +42,7 @@ def test_scores_of_both_on_each_split(run, config, tmp_path):
         summary = json.loads((folder / 'scores.json').read_text())['summary']
         values = [float(row['kappa']) for row in rows]
         assert summary['kappa']['mean'] == pytest.approx(np.mean(values))
-        assert summary['train_seconds']['min'] > 0 and summary['field 1']['seeds'] == 2
+        assert summary['train_seconds']['min'] > 0 and summary['AA']['seeds'] == 2
         assert f'{name} on {config}, seeds 0, 3' in done.stdout
 
 
@@ -84,7 +84,8 @@ def test_each_sees_its_own_features_of_its_own_pixels(config, tmp_path, monkeypa
     assert seen['forest'][2].shape == (50, 36)
     # a classifier that always says the first class is right on that class alone
     scores = json.loads((tmp_path / 'work/svm/scores.json').read_text())['summary']
-    assert scores['field 1']['mean'] == 100 and scores['AA']['mean'] == pytest.approx(100 / 6)
+    first = dataset.metainfo['classes'][0]
+    assert scores[first]['mean'] == 100 and scores['AA']['mean'] == pytest.approx(100 / 6)
 
 
 def test_they_are_what_the_documentation_says(config):

@@ -30,8 +30,13 @@ class BandTransform:
     in_bands: int | None = None
     out_bands: int | None = None
 
-    def fit(self, pixels: np.ndarray) -> 'BandTransform':
+    def fit(self, pixels: np.ndarray, labels: np.ndarray | None = None) -> 'BandTransform':
         """Fit to spectra ``(n, B)`` and return itself.
+
+        Args:
+            pixels: The spectra.
+            labels: ``(n,)``, the class of each, 0 where it is not known or must not be used. Only
+                ``LDA`` looks at them.
 
         Raises:
             DataError: There is no pixel, some are not finite, or what the transform needs is
@@ -47,7 +52,7 @@ class BandTransform:
                 f'{type(self).__name__} cannot be fitted: some pixels hold NaN or inf; load the '
                 'scene with load_scene, which sets them to 0 and takes their labels away'
             )
-        self._fit(pixels)
+        self._fit(pixels, labels)
         self._set_bands(pixels.shape[1])
         return self
 
@@ -114,8 +119,8 @@ class BandTransform:
     def _set_bands(self, bands: int) -> None:
         self.in_bands = self.out_bands = bands
 
-    def _fit(self, pixels: np.ndarray) -> None:
-        """Set the fitted arrays from ``(n, B)``."""
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
+        """Set the fitted arrays from ``(n, B)`` and, where it needs them, labels ``(n,)``."""
 
     def _apply(self, pixels: np.ndarray) -> np.ndarray:
         """Transform ``(n, B)`` float64 to ``(n, C)``."""
@@ -141,7 +146,7 @@ class Standardize(BandTransform):
 
     arrays = ('mean', 'std')
 
-    def _fit(self, pixels: np.ndarray) -> None:
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         self.mean = _mean(pixels)
         squares = sum(np.square(part - self.mean).sum(0) for part in _chunks(pixels))
         self.std = np.sqrt(squares / len(pixels))
@@ -163,7 +168,7 @@ class MinMax(BandTransform):
     def __init__(self, per_band: bool = True) -> None:
         self.per_band = per_band
 
-    def _fit(self, pixels: np.ndarray) -> None:
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         low, high = (np.float64(limit) for limit in (pixels.min(0), pixels.max(0)))
         self.low, self.high = (
             (low, high)
@@ -196,15 +201,11 @@ class PCA(BandTransform):
     arrays = ('mean', 'components', 'variance')
 
     def __init__(self, n_components: int, whiten: bool = True) -> None:
-        whole = isinstance(n_components, int) and not isinstance(n_components, bool)
-        if not whole or n_components < 1:
-            raise ValueError(
-                f'PCA: n_components is {n_components!r}, give a whole number from 1 on'
-            )
+        _check_components('PCA', n_components)
         self.n_components = n_components
         self.whiten = whiten
 
-    def _fit(self, pixels: np.ndarray) -> None:
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         count, bands = pixels.shape
         if self.n_components > bands:
             raise DataError(
@@ -232,9 +233,7 @@ class PCA(BandTransform):
         variance, directions = np.linalg.eigh(scatter / (count - 1))
         order = np.arange(bands - 1, bands - 1 - self.n_components, -1)  # eigh ascends
         self.variance = np.maximum(variance[order], 0)
-        components = directions[:, order].T
-        largest = np.abs(components).argmax(1, keepdims=True)
-        self.components = components * np.sign(np.take_along_axis(components, largest, 1))
+        self.components = _with_signs(directions[:, order].T)
 
     def _set_bands(self, bands: int) -> None:
         self.in_bands, self.out_bands = bands, self.n_components
@@ -246,6 +245,71 @@ class PCA(BandTransform):
         # Directions without variance hold rounding noise, which must not be blown up.
         floor = 1e-12 * self.variance[0] or 1.0
         return projected / np.sqrt(np.maximum(self.variance, floor))
+
+
+class SNV(BandTransform):
+    """Give every spectrum mean 0 and standard deviation 1 over its bands (standard normal variate).
+
+    Takes brightness away, which differs with slope and shade, and keeps the shape; nothing is
+    fitted. A spectrum that is the same in all bands becomes 0. Source: Barnes et al., Applied
+    Spectroscopy 43(5), 1989.
+    """
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        std = pixels.std(1, keepdims=True)
+        return (pixels - pixels.mean(1, keepdims=True)) / np.where(std > 0, std, 1)
+
+
+class LDA(BandTransform):
+    """Project on the directions that tell the classes of the training pixels apart.
+
+    Fisher's linear discriminants, by scikit-learn with shrinkage (Ledoit and Wolf): in their units
+    the classes scatter alike in every direction, so what varies within a class is not blown up, as
+    whitening would do. Uses the labels of training pixels, never of others.
+
+    Args:
+        n_components: Channels ``C``; less than the number of classes.
+
+    Attributes:
+        mean: ``(B,)``, over the training pixels.
+        components: ``(C, B)``; the largest loading of each is positive.
+    """
+
+    arrays = ('mean', 'components')
+
+    def __init__(self, n_components: int) -> None:
+        _check_components('LDA', n_components)
+        self.n_components = n_components
+
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
+        known = np.zeros(len(pixels), bool) if labels is None else labels > 0
+        classes = len(np.unique(labels[known])) if known.any() else 0
+        if self.n_components > min(classes - 1, pixels.shape[1]):
+            raise DataError(
+                f'LDA to {self.n_components} components needs that many bands and one class more '
+                f'with training pixels, but there are {pixels.shape[1]} bands and {classes} such '
+                f'classes: set n_components to {max(min(classes - 1, pixels.shape[1]), 0)} or less'
+            )
+        try:
+            from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        except ImportError as error:
+            raise ImportError(
+                'the band transform LDA needs scikit-learn, which is not installed: pip install '
+                'scikit-learn, or take PCA'
+            ) from error
+        chosen = pixels[known].astype(np.float64)
+        self.mean = chosen.mean(0)
+        scale = np.maximum(chosen.std(0), 1e-12)  # shrinking wants bands of like size
+        fitted = LinearDiscriminantAnalysis(solver='eigen', shrinkage='auto')
+        fitted.fit((chosen - self.mean) / scale, labels[known])
+        directions = fitted.scalings_[:, : self.n_components] / scale[:, None]
+        self.components = _with_signs(directions.T)
+
+    def _set_bands(self, bands: int) -> None:
+        self.in_bands, self.out_bands = bands, self.n_components
+
+    def _apply(self, pixels: np.ndarray) -> np.ndarray:
+        return (pixels - self.mean) @ self.components.T
 
 
 class _Several(BandTransform):
@@ -286,9 +350,9 @@ class Chain(_Several):
         transforms: Configurations, each for ``build_band_transform``.
     """
 
-    def _fit(self, pixels: np.ndarray) -> None:
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         for transform in self.transforms:
-            pixels = transform.fit(pixels)(pixels)
+            pixels = transform.fit(pixels, labels)(pixels)
 
     def _set_bands(self, bands: int) -> None:
         self.in_bands, self.out_bands = bands, self.transforms[-1].out_bands
@@ -306,9 +370,9 @@ class Concat(_Several):
         transforms: Configurations, each for ``build_band_transform``.
     """
 
-    def _fit(self, pixels: np.ndarray) -> None:
+    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         for transform in self.transforms:
-            transform.fit(pixels)
+            transform.fit(pixels, labels)
 
     def _set_bands(self, bands: int) -> None:
         self.in_bands, self.out_bands = bands, sum(t.out_bands for t in self.transforms)
@@ -317,7 +381,9 @@ class Concat(_Several):
         return np.concatenate([transform._apply(pixels) for transform in self.transforms], -1)
 
 
-_TYPES = {cls.__name__: cls for cls in (PCA, Standardize, MinMax, Identity, Chain, Concat)}
+_TYPES = {
+    cls.__name__: cls for cls in (PCA, LDA, SNV, Standardize, MinMax, Identity, Chain, Concat)
+}
 
 
 def build_band_transform(cfg: Mapping | Sequence[Mapping]) -> BandTransform:
@@ -375,6 +441,17 @@ def _configuration(state: Mapping) -> dict:
     if 'transforms' in cfg:
         cfg['transforms'] = [_configuration(part) for part in cfg['transforms']]
     return cfg
+
+
+def _check_components(owner: str, number: int) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f'{owner}: n_components is {number!r}, give a whole number from 1 on')
+
+
+def _with_signs(components: np.ndarray) -> np.ndarray:
+    """Turn each row such that its entry of largest magnitude is positive."""
+    largest = np.abs(components).argmax(1, keepdims=True)
+    return components * np.sign(np.take_along_axis(components, largest, 1))
 
 
 def _chunks(pixels: np.ndarray) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from ...registry import DATASETS
 from ..checks import DataError
 from .bands import BandTransform, build_band_transform
 from .scenes import Scene, load_scene
-from .splits import TEST, TRAIN, VAL, Split, make_split, report
+from .splits import TEST, TRAIN, VAL, Split, labels_hash, make_split, report
 from .windows import PAD_MODES, check_window, inside_windows, pad_scene
 
 PARTS = {'train': TRAIN, 'val': VAL, 'test': TEST}
@@ -39,8 +39,8 @@ class HyperspectralDataset(BaseDataset):
     included; mmengine writes that of the training data into checkpoints as ``dataset_meta``. Its
     keys: ``classes``, ``palette``, ``scene``, ``rgb_bands``, ``bands`` (number of bands before the
     band transform), ``keep_bands`` and ``drop_bands`` (the arguments), ``window_size``,
-    ``pad_mode``, ``pad_value``, ``band_transform`` (``state_dict``), ``fit_on`` and ``split``
-    (``split_cfg``).
+    ``pad_mode``, ``pad_value``, ``band_transform`` (``state_dict``), ``fit_on``, ``split``
+    (``split_cfg``) and ``labels_hash`` (what the label map is known by again).
 
     Args:
         scene: A key of ``SCENES``, such as ``'indian-pines'``; or else ``image`` and labels.
@@ -162,6 +162,7 @@ class HyperspectralDataset(BaseDataset):
             'keep_bands': self._source['bands'],
             'drop_bands': self._source['drop_bands'],
             'split': settings.pop('split_cfg'),
+            'labels_hash': None if scene.labels is None else labels_hash(scene.labels),
         }
         state = {'band_transform': self._prepared.band_transform.state_dict()}
         self._metainfo = _plain({**own, **settings, **state, **self._metainfo})
@@ -317,9 +318,9 @@ def _prepare(scene: Scene, settings: Mapping) -> _Prepared:
                 scene.labels, settings['split_cfg'], size, scene.train_labels, scene.test_labels
             )
         chosen = _fit_mask(scene, split, size, settings['fit_on'])
-        transform.fit(
-            scene.cube.reshape(-1, scene.cube.shape[2]) if chosen.all() else scene.cube[chosen]
-        )  # all pixels without copying them
+        pixels = scene.cube.reshape(-1, scene.cube.shape[2]) if chosen.all() else scene.cube[chosen]
+        labels = None if split is None else np.where(split.parts == TRAIN, split.labels, 0)[chosen]
+        transform.fit(pixels, labels)
         padded = pad_scene(transform(scene.cube), size, settings['pad_mode'], settings['pad_value'])
         padded.flags.writeable = False
         prepared = _PREPARED[key] = _Prepared(scene, split, transform, padded)

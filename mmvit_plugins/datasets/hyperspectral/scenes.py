@@ -190,7 +190,7 @@ SCENES = {
     'synthetic': SceneInfo(
         title='generated scene',
         shape=(80, 64, 48),
-        classes=tuple(f'field {number}' for number in range(1, 7)),
+        classes=tuple(f'crop {number}' for number in range(1, 7)),
         palette=ENVI_COLOURS[:6],
         rgb_bands=(36, 24, 12),
     ),

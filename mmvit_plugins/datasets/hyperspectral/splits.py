@@ -593,7 +593,7 @@ def save_split(path: str | Path, split: Split) -> None:
             guard=split.guard,
             seed=split.seed,
             notes=np.array(split.notes, str),
-            labels_hash=_hash(split.labels),
+            labels_hash=labels_hash(split.labels),
         )
 
 
@@ -617,7 +617,7 @@ def load_split(
     try:
         with np.load(path, allow_pickle=False) as file:
             stored = dict(file)
-        mode, labels_hash = str(stored['mode']), str(stored['labels_hash'])
+        mode, wanted = str(stored['mode']), str(stored['labels_hash'])
         parts, notes = stored['parts'], tuple(map(str, stored['notes']))
         guard, seed = int(stored['guard']), int(stored['seed'])
     except FileNotFoundError:
@@ -628,7 +628,7 @@ def load_split(
         ) from error
     if mode == 'fixed' and train_labels is not None and test_labels is not None:
         labels = _union(train_labels, test_labels)
-    if labels is None or _hash(labels) != labels_hash:
+    if labels is None or labels_hash(labels) != wanted:
         raise DataError(
             f'{path} was made from other labels than this scene has: take the scene it was made '
             'for, or make it again'
@@ -646,7 +646,8 @@ def load_split(
     return Split(parts.astype(np.int8), labels, mode, guard, seed, notes)
 
 
-def _hash(labels: np.ndarray) -> str:
+def labels_hash(labels: np.ndarray) -> str:
+    """Return what a label map ``(H, W)`` is known by again: size and values, whatever the type."""
     data = np.ascontiguousarray(labels, np.int64)
     return hashlib.sha256(repr(data.shape).encode() + data.tobytes()).hexdigest()
 
