@@ -120,6 +120,7 @@ ALLOWED = {  # folder or module -> the parts of the package that it may import
     'checkpoint': {'checkpoint', 'converters', 'registry'},
     'models': {'models', 'layers', 'registry', 'checkpoint', 'converters'},
     'datasets': {'datasets', 'registry'},
+    'evaluation': {'evaluation', 'registry'},
 }
 HOST_FOLDERS = {'mmseg': 'seg_heads', 'mmpretrain': 'cls_heads'}
 
