@@ -7,6 +7,7 @@ the whole. The state of a fitted transform is plain Python data: it travels with
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from mmengine.logging import print_log
@@ -190,7 +191,9 @@ class PCA(BandTransform):
     Args:
         n_components: Channels ``C``; at most the number of bands, and less than the number of
             fitting pixels.
-        whiten: Divide each component by its standard deviation over the fitting pixels.
+        whiten: Divide each component by its standard deviation over the fitting pixels. A number
+            p between 0 and 1 goes part of the way, which leaves noise smaller than signal: divides
+            by ``s_i^p s_1^(1 - p)`` with the component's and the first's deviation.
 
     Attributes:
         mean: ``(B,)``.
@@ -200,8 +203,12 @@ class PCA(BandTransform):
 
     arrays = ('mean', 'components', 'variance')
 
-    def __init__(self, n_components: int, whiten: bool = True) -> None:
+    def __init__(self, n_components: int, whiten: bool | float = True) -> None:
         _check_components('PCA', n_components)
+        if not isinstance(whiten, bool) and not (isinstance(whiten, Real) and 0 < whiten < 1):
+            raise ValueError(
+                f'PCA: whiten is {whiten!r}, give True, False or a number between 0 and 1'
+            )
         self.n_components = n_components
         self.whiten = whiten
 
@@ -244,7 +251,8 @@ class PCA(BandTransform):
             return projected
         # Directions without variance hold rounding noise, which must not be blown up.
         floor = 1e-12 * self.variance[0] or 1.0
-        return projected / np.sqrt(np.maximum(self.variance, floor))
+        std = np.sqrt(np.maximum(self.variance, floor))
+        return projected / (std**self.whiten * std[0] ** (1 - self.whiten))
 
 
 class SNV(BandTransform):

@@ -1,0 +1,17 @@
+"""LSGA-ViT made to generalise: Indian Pines, tested on fields never seen (CPU or 1 GPU).
+
+Run:       python tools/train.py configs/lsga/lsga_indian-pines_disjoint_robust.py
+Cost:      0.12 M parameters, 12.64 MFLOPs at 9x9 (tools/get_flops.py).
+Published: nothing, the recipe is ours.
+Ours:      see README.md.
+
+The split of ``lsga_indian-pines_disjoint.py``, the recipe of
+``lsga_indian-pines_field-caps_robust.py``.
+"""
+
+_base_ = './lsga_indian-pines_field-caps_robust.py'
+
+dataset = dict(split_cfg=dict(mode='disjoint'))
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
