@@ -98,6 +98,7 @@ RUNS = tuple(
             'lsga_salinas_disjoint',
             'lsga_houston2013',
             'lsga_synthetic',
+            'lsga_indian-pines_field-caps_robust',
         )
     )
 )
@@ -233,6 +234,7 @@ def test_every_promised_config_exists():
     promised = {name for method in METHODS for key in method.sets for name in method.configs(key)}
     promised |= {f'lsga_{scene}{protocol}' for scene in LSGA_SCENES for protocol in PROTOCOLS}
     promised |= {f'lsga_indian-pines_{key}' for key in ABLATION}
+    promised |= {f'lsga_indian-pines_{key}_robust' for key in ('field-caps', 'disjoint')}
     assert promised | set(RUNS) <= set(CONFIGS)
     assert len(CONFIGS) == len(FILES), 'a name says which config it is'
     assert (ROOT / 'configs/afformer/afformer_tiny_ade20k.py').is_file()
@@ -381,12 +383,15 @@ def test_windows_bands_and_classes_agree(name):
         assert loader.dataset.scene == data_of(name)
         assert loader.dataset.window_size == model.backbone.window_size
         transform = build_band_transform(loader.dataset.band_transform)
-        transform.fit(np.random.rand(300, info.shape[2]).astype(np.float32))
+        labels = np.arange(300) % len(info.classes) + 1
+        transform.fit(np.random.rand(300, info.shape[2]).astype(np.float32), labels)
         assert transform.out_bands == model.backbone.in_channels
     # an epoch is chosen where there are pixels to choose it on, and never on those of the test
     chosen = cfg.default_hooks.checkpoint.get('save_best')
     split = cfg.train_dataloader.dataset.split_cfg
-    assert ('val' in split) == ('val' in loaders) == (chosen == 'hsi/OA')
+    assert ('val' in split) == ('val' in loaders)
+    robust = name.endswith('_robust')  # the recipe was chosen so, its last epoch counts
+    assert chosen == ('hsi/OA' if 'val' in loaders and not robust else None)
     assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == ('val' in loaders)
     assert cfg.test_evaluator.type == 'mmvit_plugins.HyperspectralMetric'
     hooks = {hook.type for hook in cfg.custom_hooks}
@@ -455,6 +460,17 @@ def test_ablation_differs_in_the_attention_only():
         assert (backbone['attention'], backbone['position']) == (attention, position)
         backbone.update({key: full['model']['backbone'][key] for key in ('attention', 'position')})
         assert cfg == full
+
+
+def test_robust_recipe_is_on_the_same_splits():
+    for protocol in ('field-caps', 'disjoint'):
+        plain, robust = (load(f'lsga_indian-pines_{protocol}{key}') for key in ('', '_robust'))
+        for part in ('train', 'val', 'test'):
+            datas = [cfg[f'{part}_dataloader'].dataset for cfg in (plain, robust)]
+            for key in ('scene', 'split', 'split_cfg', 'window_size', 'fit_on', 'pad_mode'):
+                assert datas[0][key] == datas[1][key], key
+            steps = [step.type for step in datas[1].pipeline]
+            assert (len(steps) > 1) == (part == 'train'), 'only training windows are changed'
 
 
 @pytest.mark.parametrize(
