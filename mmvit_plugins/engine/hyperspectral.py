@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
@@ -36,7 +37,8 @@ class HyperspectralHook(Hook):
     that does not say (no ``dataset_meta``) is used with a warning.
 
     Into the work folder go, after a training, ``training.json`` (its seconds, without loading the
-    scene; epochs and iterations), and after a test ``confusion.png``, ``confusion.csv`` (row:
+    scene; epochs and iterations; ``validation``, OA after each epoch that was validated), and after
+    a test ``confusion.png``, ``confusion.csv`` (row:
     truth) and ``scores.json``: scores in percent, those of each class, the seconds of the test.
 
     Raises:
@@ -46,6 +48,7 @@ class HyperspectralHook(Hook):
 
     def __init__(self) -> None:
         self.start = 0.0
+        self.validation: dict[int, float] = {}
 
     def before_run(self, runner: Runner) -> None:
         """Log the split report."""
@@ -82,12 +85,23 @@ class HyperspectralHook(Hook):
         """Start the clock: the scene is loaded, the model built."""
         self.start = time.perf_counter()
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Remember the validation's OA by its epoch."""
+        metric = _find_metric(runner.val_evaluator)
+        if metric is not None and metric.confusion is not None:
+            self.validation[runner.epoch] = scores_of(metric.confusion)['OA']
+
     def after_train(self, runner: Runner) -> None:
         """Write how long the training took, validation and checkpoints included."""
         seconds = time.perf_counter() - self.start
         if is_main_process():
             write_json(
-                {'seconds': seconds, 'epochs': runner.epoch, 'iterations': runner.iter},
+                {
+                    'seconds': seconds,
+                    'epochs': runner.epoch,
+                    'iterations': runner.iter,
+                    'validation': self.validation,
+                },
                 Path(runner.work_dir, TRAINING),
             )
 
@@ -167,13 +181,18 @@ def _metric(runner: Runner) -> HyperspectralMetric:
     Raises:
         UserError: There is none.
     """
-    for metric in runner.test_evaluator.metrics:
-        if isinstance(metric, HyperspectralMetric):
-            return metric
-    raise UserError(
-        'HyperspectralHook writes what HyperspectralMetric counts, and test_evaluator has none: '
-        "add dict(type='mmvit_plugins.HyperspectralMetric')"
-    )
+    metric = _find_metric(runner.test_evaluator)
+    if metric is None:
+        raise UserError(
+            'HyperspectralHook writes what HyperspectralMetric counts, and test_evaluator has '
+            "none: add dict(type='mmvit_plugins.HyperspectralMetric')"
+        )
+    return metric
+
+
+def _find_metric(evaluator: Evaluator) -> HyperspectralMetric | None:
+    found = (metric for metric in evaluator.metrics if isinstance(metric, HyperspectralMetric))
+    return next(found, None)
 
 
 def _differences(there: Any, here: Any, path: str = '') -> Iterator[str]:

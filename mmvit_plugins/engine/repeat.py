@@ -23,6 +23,7 @@ from .hyperspectral import NAMES, SCORES, TRAINING, write_json
 from .runtime import load_config
 from .storage import AtomicBackend, find_checkpoint
 
+LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes
 LOG_LINES = 6  # of a seed that failed
 
 
@@ -166,15 +167,19 @@ def read_row(work: Path, seed: int) -> dict:
 
     Returns:
         dict: ``seed``, ``OA``, ``AA``, ``kappa``, ``classes`` (name to accuracy, None without
-        samples), ``train_seconds`` and ``test_seconds``.
+        samples), ``val_OA`` (of the tested checkpoint's epoch, None if it was not validated),
+        ``train_seconds`` and ``test_seconds``.
     """
     folder = work / f'seed_{seed}'
     scores = json.loads((folder / SCORES).read_text())
+    training = json.loads((folder / TRAINING).read_text())
+    epoch = re.search(r'epoch_(\d+)\.pth$', scores['checkpoint'] or '')
     return {
         'seed': seed,
         **{name: scores[name] for name in NAMES},
         'classes': {name: entry['accuracy'] for name, entry in scores['classes'].items()},
-        'train_seconds': json.loads((folder / TRAINING).read_text())['seconds'],
+        'val_OA': epoch and training.get('validation', {}).get(epoch[1]),
+        'train_seconds': training['seconds'],
         'test_seconds': scores['seconds'],
     }
 
@@ -206,7 +211,7 @@ def write_summary(rows: Sequence[Mapping], work: Path, title: str) -> str:
     flat = [
         {key: row[key] for key in ('seed', *NAMES)}
         | row['classes']
-        | {key: row[key] for key in ('train_seconds', 'test_seconds')}
+        | {key: row.get(key) for key in LAST}
         for row in rows
     ]
     text = io.StringIO()
@@ -238,7 +243,7 @@ def write_summary(rows: Sequence[Mapping], work: Path, title: str) -> str:
         spread = f'{entry["mean"]:.2f} +- {entry["std"]:.2f}'
         return [key, spread, f'{entry["min"]:.2f}', f'{entry["max"]:.2f}', str(entry['seeds'])]
 
-    order = [*NAMES, *classes, 'train_seconds', 'test_seconds']
+    order = [*NAMES, *classes, *LAST]
     table = markdown_table(
         ['score', 'mean +- std', 'lowest', 'highest', 'seeds'], list(map(cells, order))
     )

@@ -122,6 +122,8 @@ def test_a_training_reports_its_split_and_its_seconds(trained):
     assert log.count('split random, seed 0, guard 0, window 3') == 1
     assert log.index('split random') < log.index('samples  accuracy') < log.index('hsi/OA: ')
     record = json.loads((work / 'training.json').read_text())
+    (epoch, oa), *rest = record['validation'].items()
+    assert epoch == '1' and f'hsi/OA: {oa:.4f}' in log and not rest
     assert (record['epochs'], record['iterations']) == (1, 2) and 0 < record['seconds'] < 60
     assert (work / 'best_hsi_OA_epoch_1.pth').is_file()
     assert not (work / 'scores.json').exists()

@@ -70,7 +70,8 @@ if (work.parent / f'fail_{seed}').exists():
 stop = time.time() + 30
 while (work.parent / 'wait').exists() and time.time() < stop:
     time.sleep(0.05)
-(work / 'training.json').write_text(json.dumps(dict(seconds=10 + seed)))
+(work / 'training.json').write_text(json.dumps(dict(
+    seconds=10 + seed, validation={'1': 60.0, '2': 61.0 + seed})))
 shutil.copy(work.parents[1] / 'weights.pth', work / 'epoch_2.pth')
 (work / 'last_checkpoint').write_text(str(work / 'epoch_2.pth'))
 if 'save_best' in Path(config).read_text():
@@ -145,10 +146,11 @@ def test_mean_and_deviation(start, tmp_path, capfd):
     work = tmp_path / 'work'
     rows = table(work)
     assert list(rows[0]) == [
-        *('seed', 'OA', 'AA', 'kappa', 'corn', 'oats', 'train_seconds', 'test_seconds')
+        *('seed', 'OA', 'AA', 'kappa', 'corn', 'oats', 'val_OA', 'train_seconds', 'test_seconds')
     ]
     assert [row['seed'] for row in rows] == ['0', '1', '4']
     assert [row['oats'] for row in rows] == ['20.0', '', '20.0']
+    assert [row['val_OA'] for row in rows] == ['61.0', '62.0', '65.0'], 'of the last epoch'
     assert rows[2]['train_seconds'] == '14' and rows[2]['test_seconds'] == '0.5'
 
     record = json.loads((work / 'scores.json').read_text())
@@ -331,5 +333,7 @@ def test_training_and_test_for_real(run, config, tmp_path):
         assert float(row[name]) == entry['accuracy']
     assert 0 < float(row['test_seconds']) < 60 and 0 < float(row['train_seconds']) < 60
     assert 'best_hsi_OA_epoch_' in scores['checkpoint']
+    validation = json.loads((work / 'seed_1/training.json').read_text())['validation']
+    assert list(validation) == ['1', '2'] and float(row['val_OA']) == max(validation.values())
     assert 'split random, seed 1, guard 0, window 5' in (work / 'seed_1.log').read_text()
     assert f'{config}, seeds 1 (' in done.stdout
