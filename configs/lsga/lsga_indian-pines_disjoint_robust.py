@@ -1,7 +1,7 @@
 """LSGA-ViT made to generalise: Indian Pines, tested on fields never seen (CPU or 1 GPU).
 
 Run:       python tools/train.py configs/lsga/lsga_indian-pines_disjoint_robust.py
-Cost:      0.10 M parameters, 9.30 MFLOPs at 9x9 (tools/get_flops.py).
+Cost:      0.05 M parameters, 1.35 MFLOPs at 5x5 (tools/get_flops.py).
 Published: nothing, the recipe is ours.
 Ours:      see README.md.
 

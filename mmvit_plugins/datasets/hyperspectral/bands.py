@@ -7,7 +7,6 @@ the whole. The state of a fitted transform is plain Python data: it travels with
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
 
 import numpy as np
 from mmengine.logging import print_log
@@ -191,9 +190,7 @@ class PCA(BandTransform):
     Args:
         n_components: Channels ``C``; at most the number of bands, and less than the number of
             fitting pixels.
-        whiten: Divide each component by its standard deviation over the fitting pixels. A number
-            p between 0 and 1 goes part of the way, which leaves noise smaller than signal: divides
-            by ``s_i^p s_1^(1 - p)`` with the component's and the first's deviation.
+        whiten: Divide each component by its standard deviation over the fitting pixels.
 
     Attributes:
         mean: ``(B,)``.
@@ -203,12 +200,8 @@ class PCA(BandTransform):
 
     arrays = ('mean', 'components', 'variance')
 
-    def __init__(self, n_components: int, whiten: bool | float = True) -> None:
+    def __init__(self, n_components: int, whiten: bool = True) -> None:
         _check_components('PCA', n_components)
-        if not isinstance(whiten, bool) and not (isinstance(whiten, Real) and 0 < whiten < 1):
-            raise ValueError(
-                f'PCA: whiten is {whiten!r}, give True, False or a number between 0 and 1'
-            )
         self.n_components = n_components
         self.whiten = whiten
 
@@ -251,8 +244,7 @@ class PCA(BandTransform):
             return projected
         # Directions without variance hold rounding noise, which must not be blown up.
         floor = 1e-12 * self.variance[0] or 1.0
-        std = np.sqrt(np.maximum(self.variance, floor))
-        return projected / (std**self.whiten * std[0] ** (1 - self.whiten))
+        return projected / np.sqrt(np.maximum(self.variance, floor))
 
 
 class SNV(BandTransform):
@@ -320,13 +312,17 @@ class LDA(BandTransform):
         return (pixels - self.mean) @ self.components.T
 
 
-class _Several(BandTransform):
-    """Transforms that are built from configurations and fitted together."""
+class Chain(BandTransform):
+    """Transforms one after the other; what a list of configurations becomes.
+
+    Args:
+        transforms: Configurations, each for ``build_band_transform``.
+    """
 
     def __init__(self, transforms: Sequence[Mapping]) -> None:
         self.transforms = [build_band_transform(cfg) for cfg in transforms]
         if not self.transforms:
-            raise ValueError(f'{type(self).__name__}: the list of band transforms is empty')
+            raise ValueError('Chain: the list of band transforms is empty')
 
     def state_dict(self) -> dict:
         return {
@@ -343,20 +339,12 @@ class _Several(BandTransform):
             or 'in_bands' not in state
         ):
             raise ValueError(
-                f'this is no state of a {type(self).__name__} of {len(self.transforms)} band '
-                'transforms: give what its state_dict returned, or use restore_band_transform'
+                f'this is no state of a Chain of {len(self.transforms)} band transforms: give what '
+                'its state_dict returned, or use restore_band_transform'
             )
         for transform, part in zip(self.transforms, parts, strict=True):
             transform.load_state_dict(part)
         self._set_bands(state['in_bands'])
-
-
-class Chain(_Several):
-    """Transforms one after the other; what a list of configurations becomes.
-
-    Args:
-        transforms: Configurations, each for ``build_band_transform``.
-    """
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         for transform in self.transforms:
@@ -371,27 +359,7 @@ class Chain(_Several):
         return pixels
 
 
-class Concat(_Several):
-    """The channels of several transforms of the same spectra, beside each other.
-
-    Args:
-        transforms: Configurations, each for ``build_band_transform``.
-    """
-
-    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-        for transform in self.transforms:
-            transform.fit(pixels, labels)
-
-    def _set_bands(self, bands: int) -> None:
-        self.in_bands, self.out_bands = bands, sum(t.out_bands for t in self.transforms)
-
-    def _apply(self, pixels: np.ndarray) -> np.ndarray:
-        return np.concatenate([transform._apply(pixels) for transform in self.transforms], -1)
-
-
-_TYPES = {
-    cls.__name__: cls for cls in (PCA, LDA, SNV, Standardize, MinMax, Identity, Chain, Concat)
-}
+_TYPES = {cls.__name__: cls for cls in (PCA, LDA, SNV, Standardize, MinMax, Identity, Chain)}
 
 
 def build_band_transform(cfg: Mapping | Sequence[Mapping]) -> BandTransform:
