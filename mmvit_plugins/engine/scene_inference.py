@@ -135,6 +135,9 @@ class HSIInferencer:
         self.source = _loading_arguments(cfg, self.meta) if cfg else {}
         self.transform = restore_band_transform(self.meta['band_transform'])
         self.model = model.to(device or default_device()).eval()
+        backbone = getattr(model, 'backbone', None)
+        if cfg is not None and hasattr(backbone, 'switch_to_deploy'):  # a caller's model stays
+            backbone.switch_to_deploy()
 
     def __call__(
         self,
