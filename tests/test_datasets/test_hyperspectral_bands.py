@@ -87,7 +87,6 @@ def test_standardize_and_min_max(spectra):
 
 def test_several_transforms(spectra):
     standard = build_band_transform(CONFIGS[2]).fit(spectra)
-    pca = build_band_transform(CONFIGS[0]).fit(spectra)
     later = build_band_transform(CONFIGS[0]).fit(standard(spectra))
     chain = build_band_transform([CONFIGS[2], CONFIGS[0]]).fit(spectra)
     np.testing.assert_allclose(chain(spectra), later(standard(spectra)), rtol=1e-4, atol=1e-5)

@@ -325,6 +325,7 @@ class Chain(BandTransform):
             raise ValueError('Chain: the list of band transforms is empty')
 
     def state_dict(self) -> dict:
+        """Return the states of all transforms; see the base class."""
         return {
             'type': type(self).__name__,
             'in_bands': self.in_bands,
@@ -332,6 +333,7 @@ class Chain(BandTransform):
         }
 
     def load_state_dict(self, state: Mapping) -> None:
+        """Take over the states of all transforms; see the base class."""
         parts = state.get('transforms', ())
         if (
             state.get('type') != type(self).__name__
