@@ -191,10 +191,10 @@ def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
                 module = cls()
             variants = module.compare_variants(state)
             nearest = min(variants, key=lambda arch: sum(map(len, variants[arch])))
-            model = module.variants(state)[nearest]
             missing, unexpected, wrong = variants[nearest]
             unknown = [key for key in unexpected if not key.startswith(CLASSIFIERS)]
             if missing or wrong:
+                model = module.variants(state)[nearest]
                 problem = explain(model, state, layouts[0])
                 raise CheckpointMismatchError(
                     f'{source}: fits no variant of {name}; against {nearest!r}, {problem}'

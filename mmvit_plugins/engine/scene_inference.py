@@ -22,7 +22,7 @@ from torch import nn
 
 from ..checkpoint import read_checkpoint
 from ..datasets.hyperspectral.bands import restore_band_transform
-from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable
+from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable, times
 from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
 from ..datasets.hyperspectral.splits import TEST, TRAIN, labels_hash, make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
@@ -550,8 +550,8 @@ def _given_labels(labels: Labels, shape: tuple[int, ...], name: str) -> np.ndarr
         where, labels = str(path), read_variable(path, variable, 2, shape[:2])
     if labels.shape != shape[:2]:
         raise UserError(
-            f'{where} holds labels of {_times(labels.shape)} pixels, {name} has '
-            f'{_times(shape[:2])}: give the labels of this scene'
+            f'{where} holds labels of {times(labels.shape)} pixels, {name} has '
+            f'{times(shape[:2])}: give the labels of this scene'
             + (', not transposed' if labels.shape == shape[1::-1] else '')
         )
     with np.errstate(invalid='ignore'):  # NaN is found to be no whole number
@@ -563,10 +563,6 @@ def _given_labels(labels: Labels, shape: tuple[int, ...], name: str) -> np.ndarr
             'from 1 for the classes'
         )
     return whole
-
-
-def _times(shape: Sequence[int]) -> str:
-    return ' x '.join(map(str, shape))
 
 
 def _same_file(one: str | Path, other: str | Path) -> bool:

@@ -67,21 +67,21 @@ def draw_segmentation(
     panels |= {title: paint(image, labels, palette, opacity) for title, labels in maps.items()}
     scale = _scale(image)
     height, width = image.shape[0] * scale, image.shape[1] * scale
-    font, line = _font()
+    font, line = load_font()
 
     # a panel may be narrower than its title, and a label map as wide as the legend needs
     total = len(panels) * (width + MARGIN) + MARGIN
     present = sorted({int(k) for labels in maps.values() for k in np.unique(labels)})
     entries = [(classes[k], tuple(palette[k])) for k in present if k < len(classes)]
-    rows = _wrap(entries, total - 2 * MARGIN, font, line)
+    rows = wrap_entries(entries, total - 2 * MARGIN, font, line)
     top = line + 2 * MARGIN
     sheet = Image.new('RGB', (total, top + height + MARGIN + len(rows) * (line + MARGIN)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, (title, pixels) in enumerate(panels.items()):
         left = MARGIN + index * (width + MARGIN)
         draw.text((left, MARGIN), title, INK, font)
-        sheet.paste(Image.fromarray(_enlarge(pixels, scale)), (left, top))
-    _draw_legend(draw, rows, MARGIN, top + height + MARGIN)
+        sheet.paste(Image.fromarray(enlarge(pixels, scale)), (left, top))
+    draw_legend(draw, rows, MARGIN, top + height + MARGIN)
     return sheet
 
 
@@ -104,7 +104,7 @@ def draw_importance(
             off, but its tokens are counted.
         opacity: Of the importance, 0 to 1; regions are tinted with a third of it.
     """
-    font, line = _font()
+    font, line = load_font()
     columns = [_draw_stage(image, title, *maps, opacity) for title, maps in stages.items()]
     text_width = ceil(max(map(font.getlength, IMPORTANCE_NOTES)))
     width = max(sum(column.width for column in columns), text_width + 2 * MARGIN)
@@ -114,7 +114,7 @@ def draw_importance(
     for column in columns:
         sheet.paste(column, (left, 0))
         left += column.width
-    _draw_lines(sheet, IMPORTANCE_NOTES, top)
+    draw_lines(sheet, IMPORTANCE_NOTES, top)
     return sheet
 
 
@@ -128,16 +128,16 @@ def _draw_stage(
 ) -> Image.Image:
     """Draw one column of :func:`draw_importance`."""
     scale = _scale(image, MIN_SIDE_OF_TOKENS)
-    image = _enlarge(image, scale)
+    image = enlarge(image, scale)
     height, width = image.shape[:2]
-    font, line = _font()
+    font, line = load_font()
     names = [name for name in REGIONS if name != 'middle' or regions.max() == 2]
     counts = np.bincount(regions.ravel(), minlength=len(names))
     palette = [REGIONS[name] for name in names]
     texts = [f'{name} {count}' for name, count in zip(names, counts, strict=True)]
-    rows = _wrap(list(zip(texts, palette, strict=True)), width, font, line)
+    rows = wrap_entries(list(zip(texts, palette, strict=True)), width, font, line)
     importance, regions = (
-        _enlarge(tokens, stride * scale)[:height, :width] for tokens in (importance, regions)
+        enlarge(tokens, stride * scale)[:height, :width] for tokens in (importance, regions)
     )
     low, high = np.percentile(importance, (1, 99))
     shades = np.interp(importance, (low, high), (0, 255)).round().astype(int)
@@ -156,13 +156,13 @@ def _draw_stage(
     top = step + height + 2 * MARGIN
     _draw_scale(draw, (MARGIN, top, MARGIN + width, top + line), low, high)
     column.paste(Image.fromarray(outlined), (MARGIN, top + step))
-    _draw_legend(draw, rows, MARGIN, top + step + height + MARGIN)
+    draw_legend(draw, rows, MARGIN, top + step + height + MARGIN)
     return column
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, box: tuple, low: float, high: float) -> None:
     """Draw the colours of importance between two values, and a mark at the average."""
-    font, _ = _font()
+    font, _ = load_font()
     left, top, right, bottom = box
     ends = [f'{value:.3g}' for value in (low, high)]
     draw.text((left, top), ends[0], INK, font)
@@ -181,14 +181,14 @@ def _draw_scale(draw: ImageDraw.ImageDraw, box: tuple, low: float, high: float) 
 
 def draw_classification(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     """Draw an image RGB ``(H, W, 3)`` with lines of text below it."""
-    image = _enlarge(image, _scale(image))
+    image = enlarge(image, _scale(image))
     height, width = image.shape[:2]
-    font, line = _font()
+    font, line = load_font()
     text_width = ceil(max(font.getlength(text) for text in lines))
     width = max(width, text_width + 2 * MARGIN)
     sheet = Image.new('RGB', (width, height + len(lines) * line + 2 * MARGIN), PAPER)
     sheet.paste(Image.fromarray(image))
-    _draw_lines(sheet, lines, height + MARGIN)
+    draw_lines(sheet, lines, height + MARGIN)
     return sheet
 
 
@@ -197,21 +197,22 @@ def _scale(image: np.ndarray, min_side: int = MIN_SIDE) -> int:
     return ceil(min_side / min(image.shape[:2]))
 
 
-def _enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
+def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     """Repeat each pixel: ``(H, W, ...) -> (scale * H, scale * W, ...)``."""
     return pixels.repeat(scale, 0).repeat(scale, 1)
 
 
-def _draw_lines(sheet: Image.Image, lines: Sequence[str], top: int) -> None:
-    font, line = _font()
+def draw_lines(sheet: Image.Image, lines: Sequence[str], top: int) -> None:
+    """Write lines of text from ``top`` down."""
+    font, line = load_font()
     ImageDraw.Draw(sheet).multiline_text(
         (MARGIN, top), '\n'.join(lines), INK, font, spacing=line - FONT_SIZE
     )
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[Sequence], left: int, top: int) -> None:
-    """Draw what :func:`_wrap` placed."""
-    font, line = _font()
+def draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[Sequence], left: int, top: int) -> None:
+    """Draw what :func:`wrap_entries` placed."""
+    font, line = load_font()
     for number, row in enumerate(rows):
         y = top + number * (line + MARGIN)
         for x, name, colour in row:
@@ -220,14 +221,14 @@ def _draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[Sequence], left: int,
             draw.text((left + x + line + MARGIN, y), name, INK, font)
 
 
-def _font() -> tuple[ImageFont.FreeTypeFont, int]:
+def load_font() -> tuple[ImageFont.FreeTypeFont, int]:
     """Return the font, which matplotlib brings along, and the height of a line."""
     path = Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'
     font = ImageFont.truetype(str(path), FONT_SIZE)
     return font, sum(font.getmetrics())
 
 
-def _wrap(
+def wrap_entries(
     entries: Sequence[tuple[str, tuple]], width: int, font: ImageFont.FreeTypeFont, line: int
 ) -> list[list[tuple[int, str, tuple]]]:
     """Place legend entries in rows of one width: lists of (x, name, colour)."""

@@ -9,7 +9,17 @@ from math import ceil
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .images import INK, MARGIN, MIN_SIDE, PAPER, _draw_legend, _draw_lines, _enlarge, _font, _wrap
+from .images import (
+    INK,
+    MARGIN,
+    MIN_SIDE,
+    PAPER,
+    draw_legend,
+    draw_lines,
+    enlarge,
+    load_font,
+    wrap_entries,
+)
 
 MAX_SIDE = 1024  # of one picture in a panel; a larger scene is shown by every n-th pixel
 BLACK = (0, 0, 0)
@@ -34,7 +44,7 @@ def draw_map(labels: np.ndarray, palette: Palette, scale: int = 1) -> Image.Imag
     """
     if len(palette) > 255:
         raise ValueError(f'a map of {len(palette)} classes: at most 255 can be drawn, merge some')
-    picture = Image.fromarray(_enlarge(labels.astype(np.uint8), scale))
+    picture = Image.fromarray(enlarge(labels.astype(np.uint8), scale))
     picture.putpalette(np.asarray([BLACK, *palette], np.uint8).tobytes())
     return picture
 
@@ -62,7 +72,7 @@ def decode_map(picture: Image.Image, palette: Palette, scale: int = 1) -> np.nda
         )
     codes = _codes(np.asarray(picture.convert('RGB')))
     small = codes[::scale, ::scale]
-    if not np.array_equal(_enlarge(small, scale), codes):
+    if not np.array_equal(enlarge(small, scale), codes):
         raise ValueError(
             f'the picture of {picture.width} x {picture.height} pixels is not made of squares of '
             f'side {scale}: give the scale that it was drawn with'
@@ -151,13 +161,13 @@ def draw_panel(
     height, width = image.shape[:2]
     scale = map_scale(image.shape)
     height, width = height * scale, width * scale
-    font, line = _font()
+    font, line = load_font()
 
     columns = 1 if width > 2 * height else len(pictures)  # a long scene is shown in rows
     cell = max(width, *(ceil(font.getlength(title)) for title in pictures)) + MARGIN
     text_width = ceil(max(map(font.getlength, [*lines, *(name for name, _ in legend)])))
     total = max(columns * cell + MARGIN, text_width + line + 4 * MARGIN)
-    rows = _wrap(legend, total - 2 * MARGIN, font, line)
+    rows = wrap_entries(legend, total - 2 * MARGIN, font, line)
     step = line + height + 2 * MARGIN
     top = MARGIN + ceil(len(pictures) / columns) * step
     bottom = top + len(rows) * (line + MARGIN)
@@ -169,8 +179,8 @@ def draw_panel(
         draw.text((left, upper), title, INK, font)
         enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (left, upper + line + MARGIN))
-    _draw_legend(draw, rows, MARGIN, top)
-    _draw_lines(sheet, lines, bottom)
+    draw_legend(draw, rows, MARGIN, top)
+    draw_lines(sheet, lines, bottom)
     return sheet
 
 

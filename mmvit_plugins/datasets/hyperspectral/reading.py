@@ -6,7 +6,7 @@ Shapes are always ``(H, W)`` and ``(H, W, B)`` with ``B`` bands, whatever order 
 import importlib
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,7 +155,7 @@ def _choose(
 ) -> Any:
     """Open the variable that is asked for, or else the only one that fits."""
     variables = _variables(path)
-    listing = ', '.join(f'{name} {_times(found.shape)}' for name, found in variables.items())
+    listing = ', '.join(f'{name} {times(found.shape)}' for name, found in variables.items())
     listing = f'it holds {listing}' if listing else 'it holds no arrays of numbers'
     wanted = {2: 'label map (H x W)', 3: 'cube (H x W x B)'}.get(ndim, 'array')
     if variable is not None:
@@ -186,7 +186,8 @@ def _fits(shape: tuple[int, ...], ndim: int | None) -> bool:
     return 0 not in shape and (ndim in (None, len(shape)) or one_band)
 
 
-def _times(shape: tuple[int, ...]) -> str:
+def times(shape: Sequence[int]) -> str:
+    """Write a shape as sentences name it, such as 145 x 145 x 200."""
     return ' x '.join(map(str, shape))
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..checks import DataError
-from .windows import check_window
+from .reading import times
+from .windows import check_window, holding_windows
 
 UNUSED, TRAIN, VAL, TEST, GUARD = range(5)
 MODES = ('random', 'sklearn', 'disjoint', 'fixed', 'block', 'field_caps')
@@ -224,7 +225,7 @@ def make_split(
     shapes = {mask.shape for mask in (*masks, labels) if mask is not None}
     if len(shapes) > 1:
         raise DataError(
-            f'label maps of one scene differ in size, {" and ".join(map(_times, sorted(shapes)))}: '
+            f'label maps of one scene differ in size, {" and ".join(map(times, sorted(shapes)))}: '
             'give masks of the same scene, uncropped'
         )
     if shapes:
@@ -570,15 +571,7 @@ def _guard(parts: np.ndarray, labels: np.ndarray, guard: int, on_empty: str, not
 
 def _near(mask: np.ndarray, distance: int) -> np.ndarray:
     """Return which pixels are within a Chebyshev distance of a pixel of the mask."""
-    return _spread(mask, 2 * min(distance, max(mask.shape)) + 1)
-
-
-def _spread(mask: np.ndarray, size: int) -> np.ndarray:
-    """Return which pixels have a pixel of the mask in their window.
-
-    It reaches ``size // 2`` before the pixel and ``size - 1 - size // 2`` behind it.
-    """
-    return ndimage.maximum_filter(mask.view(np.uint8), size, mode='constant').view(bool)
+    return holding_windows(mask, 2 * min(distance, max(mask.shape)) + 1)
 
 
 def save_split(path: str | Path, split: Split) -> None:
@@ -657,7 +650,7 @@ def _as_labels(values: np.ndarray, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 2:
         raise DataError(
-            f'{name} has the shape {_times(values.shape)}, a label map is height x width: name the '
+            f'{name} has the shape {times(values.shape)}, a label map is height x width: name the '
             'variable that holds it'
         )
     wrong = values.dtype.kind not in 'biuf' or not (
@@ -693,10 +686,6 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _times(shape: Sequence[int]) -> str:
-    return ' x '.join(map(str, shape))
-
-
 def measure_overlap(parts: np.ndarray, window_size: int) -> Overlap:
     """Measure how many test pixels see training data through their windows.
 
@@ -712,7 +701,10 @@ def measure_overlap(parts: np.ndarray, window_size: int) -> Overlap:
         return Overlap(float('nan'), float('nan'))
     # Two windows share a pixel if their centres are less than a window apart in both directions.
     return Overlap(
-        *(float(_spread(train, size)[test].mean()) for size in (window_size, 2 * window_size - 1))
+        *(
+            float(holding_windows(train, size)[test].mean())
+            for size in (window_size, 2 * window_size - 1)
+        )
     )
 
 

@@ -85,8 +85,16 @@ def windows_of(padded: np.ndarray, window_size: int) -> np.ndarray:
 def inside_windows(mask: np.ndarray, window_size: int) -> np.ndarray:
     """Return which pixels lie inside the window of any pixel of ``mask``, ``(H, W)`` bool."""
     # Seen from a covered pixel the labelled one lies at the mirrored place: even sizes are shifted.
-    origin = window_size % 2 - 1
+    return _spread(mask, window_size, window_size % 2 - 1)
+
+
+def holding_windows(mask: np.ndarray, window_size: int) -> np.ndarray:
+    """Return whose windows hold any pixel of ``mask``, ``(H, W)`` bool."""
+    return _spread(mask, window_size, 0)
+
+
+def _spread(mask: np.ndarray, size: int, origin: int) -> np.ndarray:
     found = ndimage.maximum_filter(
-        mask.astype(np.uint8), window_size, mode='constant', origin=(origin, origin)
+        mask.view(np.uint8), size, mode='constant', origin=(origin, origin)
     )
-    return found.astype(bool)
+    return found.view(bool)
