@@ -155,6 +155,7 @@ class ConvertsOnLoad:
             the file's size differs (a classifier for another number of classes).
         starts_fresh: Name prefixes of layers that a file may lack as a whole: they keep their
             initial values, and the report says so.
+        may_be_absent: Whether a file may have nothing of the module, which the host then reports.
         variant_argument: What stands before a variant where it is an argument.
         allow_partial_load: Whether missing or ill-fitting tensors only warn.
     """
@@ -162,6 +163,7 @@ class ConvertsOnLoad:
     locates_in_parent = False
     reinitialised: tuple[str, ...] = ()
     starts_fresh: tuple[str, ...] = ()
+    may_be_absent = False
     variant_argument = 'arch='
     allow_partial_load = False
     deployed = False
@@ -212,8 +214,8 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
     """
     name = type(module).__name__
     found = tensors(state_dict, prefix)
-    if not found and module.reinitialised:
-        return  # a head that the file does not have: the host reports its keys as missing
+    if not found and module.may_be_absent:
+        return
     if module.deployed:
         raise CheckpointMismatchError(
             f'{name}: weights load into the trained form only: load first, then switch_to_deploy()'

@@ -7,7 +7,9 @@ from .drop import DropPath, drop_path_rates
 from .kept import Kept
 from .merging import PatchMerging
 from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
+from .positions import relative_position_bias
 from .sizes import captured, ceil_div, compact, crop, known, pad, pad_to_multiple, resize_table
+from .squeeze import SqueezeExcite
 from .weights import init_linears, init_weights
 from .windows import cut_windows, join_windows
 
@@ -20,6 +22,7 @@ __all__ = [
     'Mlp',
     'PatchMerging',
     'ResidualDepthwise',
+    'SqueezeExcite',
     'attention',
     'captured',
     'ceil_div',
@@ -34,5 +37,6 @@ __all__ = [
     'known',
     'pad',
     'pad_to_multiple',
+    'relative_position_bias',
     'resize_table',
 ]

@@ -31,6 +31,7 @@ from ...layers import (
     join_windows,
     known,
     pad_to_multiple,
+    relative_position_bias,
     resize_table,
 )
 from ...registry import MODELS
@@ -145,11 +146,7 @@ class WindowAttention(nn.Module):
 
     def bias(self, windows: ShiftedWindows) -> torch.Tensor:
         """Make what is added to the products: ``(h, L, L)``, or with a mask ``(W, h, L, L)``."""
-        side = torch.arange(windows.window, device=self.relative_position_bias_table.device)
-        away = side[:, None] - side + self.window - 1
-        index = away[:, None, :, None] * (2 * self.window - 1) + away[None, :, None]
-        bias = self.relative_position_bias_table[index.flatten()]
-        bias = bias.t().reshape(self.num_heads, windows.window**2, windows.window**2)
+        bias = relative_position_bias(self.relative_position_bias_table, windows.size)
         if windows.mask is None:
             return bias
         return bias + windows.mask.to(bias.dtype).unsqueeze(1)
@@ -187,7 +184,7 @@ class Stem(nn.Module):
 
 
 class SwinStage(nn.Module):
-    """Merging, blocks: ``(N, H, W, C) -> (N, H', W', C')``. Its norm is for the output only."""
+    """Blocks: ``(N, H, W, C)``, same shape. Merging before them and the norm are called apart."""
 
     def __init__(
         self,
@@ -222,8 +219,7 @@ class SwinStage(nn.Module):
         return even, ShiftedWindows(sides, window, shift, device) if shift else even
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the stage."""
-        x = self.merge(x)
+        """Run the blocks on what ``merge`` has made of the stage before."""
         windows = self.windows(x)
         for i, block in enumerate(self.blocks):
             if self.with_cp and x.requires_grad:
@@ -263,6 +259,8 @@ class SwinTransformer(Backbone):
         small_map (str, optional): 'official' or 'dense', see above. By default 'official' where
             the last stage alone is returned, as for classification, otherwise 'dense'.
         out_indices (Sequence[int]): Stages to return, of 0..3; norms exist for these.
+        out_after_downsample (bool): Return stages 0 to 2 after the merging that follows them, as
+            papers that count it to the stage do: channels 2, 4, 8, 8 C at strides 8, 16, 32, 32.
         drop_rate (float): Dropout after the embedding, projections and in the MLPs.
         attn_drop_rate (float): Dropout of attention weights.
         drop_path_rate (float): Rate of the last block; it grows linearly from 0.
@@ -288,6 +286,7 @@ class SwinTransformer(Backbone):
         window_size: int | None = None,
         small_map: str | None = None,
         out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_after_downsample: bool = False,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
@@ -305,10 +304,12 @@ class SwinTransformer(Backbone):
                 f'SwinTransformer: small_map={small_map!r} must be one of {SMALL_MAPS}, or None'
             )
         channels = [arch['embed_dims'] * 2**i for i in range(4)]
+        # which stage's merged tokens a stage returns
+        outs = (1, 2, 3, 3) if out_after_downsample else (0, 1, 2, 3)
         super().__init__(
             in_channels=in_channels,
-            stage_channels=channels,
-            stage_strides=STRIDES,
+            stage_channels=[channels[i] for i in outs],
+            stage_strides=[STRIDES[i] for i in outs],
             out_indices=out_indices,
             drop_path_rate=drop_path_rate,
             frozen_stages=frozen_stages,
@@ -317,6 +318,7 @@ class SwinTransformer(Backbone):
             init_cfg=init_cfg,
         )
         self.depths = tuple(arch['depths'])
+        self.out_after_downsample = out_after_downsample
         if small_map is None:
             small_map = 'official' if self.out_indices == (3,) else 'dense'
         self.stem = Stem(in_channels, channels[0], drop_rate)
@@ -330,7 +332,7 @@ class SwinTransformer(Backbone):
                 mlp = Mlp(channels[i], MLP_RATIO * channels[i], drop_rate)
                 blocks.append(Block(channels[i], attn, mlp, next(rates)))
             merge = PatchMerging(channels[i - 1]) if i else nn.Identity()
-            norm = nn.LayerNorm(channels[i]) if i in self.out_indices else nn.Identity()
+            norm = nn.LayerNorm(channels[outs[i]]) if i in self.out_indices else nn.Identity()
             self.stages.append(SwinStage(merge, blocks, norm, window, small_map, with_cp))
         init_linears(self)
         self._freeze()
@@ -361,10 +363,13 @@ class SwinTransformer(Backbone):
         x = self.stem(x)
         outs = []
         for i, stage in enumerate(self.stages):
+            x = stage.merge(x)
+            if self.out_after_downsample and i - 1 in self.out_indices:
+                outs.append(self.stages[i - 1].norm(x))
             x = stage(x)
-            if i in self.out_indices:
-                outs.append(stage.norm(x).permute(0, 3, 1, 2))
-        return tuple(outs)
+            if i in self.out_indices and (i == 3 or not self.out_after_downsample):
+                outs.append(stage.norm(x))
+        return tuple(out.permute(0, 3, 1, 2) for out in outs)
 
     def adapt_tensor(
         self, name: str, value: torch.Tensor, like: torch.Tensor

@@ -23,6 +23,7 @@ from ...layers import (
     Block,
     Kept,
     Mlp,
+    SqueezeExcite,
     attention,
     drop_path_rates,
     init_linears,
@@ -199,23 +200,6 @@ class ConvTokens(nn.Module):
         return self.conv(x)
 
 
-class SqueezeExcite(nn.Module):
-    """Weigh channels by what all tokens together have of them: ``(N, L, C)``, same shape.
-
-    Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.fc1 = nn.Linear(channels, channels // SE_RATIO, bias=False)
-        self.fc2 = nn.Linear(channels // SE_RATIO, channels, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Weigh."""
-        weights = self.fc2(F.relu(self.fc1(x.mean(dim=1, keepdim=True))))
-        return x * torch.sigmoid(weights)
-
-
 class Attention(nn.Module):
     """Multi-head attention: ``(N, L, C)``, same shape.
 
@@ -248,7 +232,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * width, bias=False)
         self.register_parameter('cheap', ghost_factors(3, width) if ghost else None)
         self.proj = nn.Linear(channels, channels)
-        self.se = SqueezeExcite(channels) if se else nn.Identity()
+        self.se = SqueezeExcite(channels, SE_RATIO, bias=False) if se else nn.Identity()
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ class AFFormerHead(ConvertsOnLoad, FCNHead):
     """
 
     reinitialised = ('conv_seg.',)
+    may_be_absent = True
 
     def __init__(
         self,
