@@ -5,21 +5,25 @@ from collections.abc import Sequence
 import torch
 
 
-def relative_position_bias(table: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    """Gather what is added to the products of all pairs of tokens: ``(h, H W, H W)``.
+def relative_position_bias(
+    table: torch.Tensor, made_for: Sequence[int], sides: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Gather what is added to the products of all pairs of tokens: ``(h, L, L)``.
 
     Args:
-        table (Tensor): ``((2 H - 1) (2 W - 1), h)``: row ``(dy + H - 1) (2 W - 1) + dx + W - 1`` for
-            a query that stands dy rows below and dx columns right of the key.
-        sides (Sequence[int]): H and W.
+        table (Tensor): ``((2 H - 1) (2 W - 1), h)``; a query that stands dy rows below and dx
+            columns right of the key has the row ``(dy + H - 1) (2 W - 1) + dx + W - 1``.
+        made_for (Sequence[int]): H and W.
+        sides (Sequence[int], optional): Height and width of the map, of L tokens, if smaller.
     """
+    sides = made_for if sides is None else sides
     rows, columns = (
         torch.arange(side, device=table.device)[:, None]
         - torch.arange(side, device=table.device)
-        + side
+        + most
         - 1
-        for side in sides
+        for side, most in zip(sides, made_for, strict=True)
     )
-    index = rows[:, None, :, None] * (2 * sides[1] - 1) + columns[None, :, None]
+    index = rows[:, None, :, None] * (2 * made_for[1] - 1) + columns[None, :, None]
     places = sides[0] * sides[1]
     return table[index.flatten()].t().reshape(-1, places, places)

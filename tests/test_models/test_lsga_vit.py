@@ -300,6 +300,14 @@ def test_a_file_that_does_not_fit_says_what_it_holds():
         convert_state(small(attention='paper').state_dict(), 'official')
 
 
+def test_a_file_without_blocks_is_not_converted(tmp_path):
+    state = Golden('lsga_ip_strong').state
+    stem = {key: value for key, value in state.items() if key.startswith('patch_embed.')}
+    torch.save(stem, tmp_path / 'stem.pth')
+    with pytest.raises(CheckpointMismatchError, match='a part of LSGAViT that tells no variant'):
+        convert_file(tmp_path / 'stem.pth', tmp_path / 'ours.pth')
+
+
 def test_slots_of_another_window_are_resized(log):
     model = small(window_size=7)
     model.load_state_dict(small(window_size=5).state_dict())

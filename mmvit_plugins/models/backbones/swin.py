@@ -146,7 +146,8 @@ class WindowAttention(nn.Module):
 
     def bias(self, windows: ShiftedWindows) -> torch.Tensor:
         """Make what is added to the products: ``(h, L, L)``, or with a mask ``(W, h, L, L)``."""
-        bias = relative_position_bias(self.relative_position_bias_table, windows.size)
+        table = self.relative_position_bias_table
+        bias = relative_position_bias(table, (self.window, self.window), windows.size)
         if windows.mask is None:
             return bias
         return bias + windows.mask.to(bias.dtype).unsqueeze(1)

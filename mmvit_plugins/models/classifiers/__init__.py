@@ -1,0 +1,5 @@
+"""Whole classifiers on mmpretrain's classes."""
+
+from .two_stage import TwoStageClassifier
+
+__all__ = ['TwoStageClassifier']

@@ -1,0 +1,222 @@
+"""The object where a frozen vision transformer looks: its attention weights, without training.
+
+Source: Xu et al., Pattern Recognition 146 (2024) 110042: what a token receives of all attention,
+added over queries, heads and layers, is its importance. Rollout: Abnar and Zuidema, ACL 2020.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import nn
+
+from ...registry import MODELS
+
+METHODS = ('sum', 'rollout')
+QUERIES = ('patch', 'cls')
+ATTENTION_PARTS = ('qkv', 'proj', 'gamma1')  # the last is mmpretrain's layer scale
+
+
+class _Done(Exception):
+    """Stops the network where the rest of it is not needed."""
+
+
+@MODELS.register_module()
+class AttentionLocalizer(BaseModule):
+    """Read the importance of patches from a vision transformer: ``(N, C, H, W) -> (N, h, w)``.
+
+    Fused attention never has its weights. They are computed anew from what ``attn.qkv`` gives, one
+    layer at a time, at least in float32; the network stops after the last layer's. What the class
+    token and others that are no patches receive is left out.
+
+    The network is frozen: no gradients, and always in eval mode.
+
+    Args:
+        vit (dict): Config of mmpretrain's ``VisionTransformer``, ``DistilledVisionTransformer`` or
+            another network with ``layers[i].attn.qkv`` (a linear layer), ``layers[i].attn
+            .num_heads`` and ``num_extra_tokens`` (the class token first, then others, then the
+            patches), whose first convolution cuts the patches. Its ``init_cfg`` says where its
+            weights are.
+        size (int | Sequence[int], optional): Side, or height and width, to which pictures are
+            resized for it; None: as they come. To another size than it was built for, mmpretrain's
+            networks resize their position embedding.
+        mean (Sequence[float], optional): Mean of each channel in the statistics that its weights
+            expect, None for those of the classifier. The classifier adapts the pictures.
+        std (Sequence[float], optional): Deviation of each channel; given if ``mean`` is.
+        method (str): 'sum' adds the weights of all layers, as the paper; 'rollout' multiplies
+            ``(A + I) / 2`` of all layers, A the mean over the heads.
+        queries (str): 'patch' counts the attention of all patches, 'cls' that of the class token.
+        init_cfg (dict, optional): mmengine's initialisation.
+
+    Attributes:
+        needs_maps (bool): False: it is called with pictures, not with the classifier's maps.
+
+    Raises:
+        ValueError: For a wrong argument or another kind of network, naming what is allowed.
+    """
+
+    needs_maps = False
+
+    def __init__(
+        self,
+        vit: dict,
+        size: int | Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        method: str = 'sum',
+        queries: str = 'patch',
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        if method not in METHODS:
+            raise ValueError(f'AttentionLocalizer: method={method!r} must be one of {METHODS}')
+        if queries not in QUERIES:
+            raise ValueError(f'AttentionLocalizer: queries={queries!r} must be one of {QUERIES}')
+        if (mean is None) != (std is None):
+            raise ValueError(
+                f'AttentionLocalizer: mean={mean!r} and std={std!r} came; give both or neither'
+            )
+        sides = (size, size) if isinstance(size, int) else size
+        if sides is not None and (len(sides) != 2 or min(sides) < 1):
+            raise ValueError(
+                f'AttentionLocalizer: size={size!r} must be None, a number of pixels, or height '
+                'and width'
+            )
+        self.size = sides and tuple(sides)
+        self.mean = mean
+        self.std = std
+        self.method = method
+        self.queries = queries
+        self.vit = MODELS.build(vit)
+        _check_network(self.vit)
+        if queries == 'cls' and not self.vit.num_extra_tokens:
+            raise ValueError(
+                "AttentionLocalizer: queries='cls' needs a class token, but the network has none; "
+                "use queries='patch'"
+            )
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> 'AttentionLocalizer':
+        """Stay in eval mode, whichever is asked for."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the response to pictures ``(N, C, H, W)``, normalised as the weights expect.
+
+        Returns:
+            Tensor: ``(N, h, w)``, float32, one value for each patch: what it receives, in the
+            mean over layers and heads (and, for 'cls', times the number of patches). The mean
+            over the patches is 1, less what other tokens receive.
+
+        Raises:
+            ValueError: If a picture is smaller than a patch or has other channels.
+        """
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True).to(x.dtype)
+        patches, layers, extra = _patches(self.vit), self.vit.layers, self.vit.num_extra_tokens
+        height, width = patches.kernel_size
+        if x.shape[1] != patches.in_channels or x.shape[2] < height or x.shape[3] < width:
+            raise ValueError(
+                f'AttentionLocalizer: its network gets pictures of the shape {tuple(x.shape)}, but '
+                f'takes (N, {patches.in_channels}, H, W) with H >= {height} and W >= {width}, its '
+                'patch; give larger ones or set size'
+            )
+        rows = slice(1) if self.queries == 'cls' else slice(extra, None)
+        grid, seen, total = None, 0, None
+
+        def note_grid(module: nn.Module, args: tuple, out: torch.Tensor) -> None:
+            nonlocal grid
+            grid = out.shape[2:]
+
+        def add_layer(module: nn.Module, args: tuple, qkv: torch.Tensor) -> None:
+            nonlocal seen, total
+            if qkv.ndim != 3 or qkv.shape[1] != extra + grid.numel():
+                raise ValueError(
+                    f'AttentionLocalizer: attn.qkv of {type(self.vit).__name__} gives '
+                    f'{tuple(qkv.shape)}, but needed is one row for each of {tuple(grid)} patches '
+                    f'and {extra} other tokens; use a plain vision transformer'
+                )
+            attn = layers[seen].attn
+            with torch.autocast(qkv.device.type, enabled=False):
+                if self.method == 'sum':
+                    new = _weights(qkv, attn.num_heads, rows).mean(dim=(1, 2))
+                    total = new if total is None else total + new
+                else:
+                    new = _weights(qkv, attn.num_heads).mean(dim=1)
+                    new = (new + torch.eye(len(new[0]), device=new.device, dtype=new.dtype)) / 2
+                    total = new if total is None else new @ total
+            seen += 1
+            if seen == len(layers):
+                raise _Done
+
+        def run_alone(layer: nn.Module, args: tuple) -> None:
+            layer.forward(*args)
+
+        def run_qkv(attn: nn.Module, args: tuple) -> None:
+            attn.qkv(args[0])
+
+        hooks = [patches.register_forward_hook(note_grid)]
+        hooks += [layer.attn.qkv.register_forward_hook(add_layer) for layer in layers]
+        # The exception leaves no module whose call has begun: tracers note when calls begin and
+        # end, and lose count else.
+        hooks += [
+            layers[-1].register_forward_pre_hook(run_alone, prepend=True),
+            layers[-1].attn.register_forward_pre_hook(run_qkv, prepend=True),
+        ]
+        try:
+            self.vit.forward(x)
+        except _Done:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if seen < len(layers):
+            raise ValueError(
+                f'AttentionLocalizer: {type(self.vit).__name__} calls attn.qkv in {seen} of its '
+                f'{len(layers)} layers only; use a plain vision transformer'
+            )
+        total = total / seen if self.method == 'sum' else total[:, rows].mean(dim=1)
+        return (total[:, extra:] * grid.numel()).unflatten(1, tuple(grid)).float()
+
+
+def _weights(qkv: torch.Tensor, heads: int, rows: slice = slice(None)) -> torch.Tensor:
+    """Compute attention weights ``(N, heads, len(rows), L)`` from ``(N, L, 3 heads d)``."""
+    qkv = qkv.unflatten(2, (3, heads, -1)).transpose(1, 3)  # (N, heads, 3, L, d)
+    q, k, _ = qkv.to(torch.promote_types(qkv.dtype, torch.float32)).unbind(2)
+    return (q[:, :, rows] * q.shape[-1] ** -0.5 @ k.mT).softmax(dim=-1)
+
+
+def _patches(vit: nn.Module) -> nn.Conv2d | None:
+    """Find the convolution that cuts the patches, the network's first."""
+    return next((m for m in vit.modules() if isinstance(m, nn.Conv2d)), None)
+
+
+def _check_network(vit: nn.Module) -> None:
+    """Refuse networks whose attention weights are not the softmax of ``q k / sqrt(d)``.
+
+    What an attention holds besides its linear layers, such as a table of relative positions, norms
+    of q and k or angles of a rotation, changes the weights.
+
+    Raises:
+        ValueError: It is one of those.
+    """
+    layers = getattr(vit, 'layers', ())
+    attentions = [getattr(layer, 'attn', None) for layer in layers]
+    fits = bool(attentions) and _patches(vit) is not None and hasattr(vit, 'num_extra_tokens')
+    for attn in attentions:
+        fits = fits and isinstance(getattr(attn, 'qkv', None), nn.Linear)
+        fits = fits and hasattr(attn, 'num_heads')
+        fits = fits and all(
+            name.split('.')[0] in ATTENTION_PARTS
+            for name in (*dict(attn.named_parameters()), *dict(attn.named_buffers()))
+        )
+    if not fits:
+        raise ValueError(
+            f'AttentionLocalizer: {type(vit).__name__} came, but a plain vision transformer is '
+            'needed, with layers[i].attn of one linear layer qkv, of num_heads and of no position '
+            'bias, norm or rotation, with num_extra_tokens, and with a convolution that cuts '
+            'patches; use mmpretrain.VisionTransformer or mmpretrain.DistilledVisionTransformer'
+        )
