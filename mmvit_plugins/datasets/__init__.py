@@ -1,4 +1,4 @@
-"""Data: hyperspectral scenes as data sets, and checks of what comes in."""
+"""Data: NABirds and hyperspectral scenes as data sets, and checks of what comes in."""
 
 from .checks import CheckLabels, DataError, check_dataset
 from .hyperspectral import (
@@ -9,6 +9,7 @@ from .hyperspectral import (
     HSISpectralNoise,
     HyperspectralDataset,
 )
+from .nabirds import NABirds
 
 __all__ = [
     'CheckLabels',
@@ -19,5 +20,6 @@ __all__ = [
     'HSIRandomWindow',
     'HSISpectralNoise',
     'HyperspectralDataset',
+    'NABirds',
     'check_dataset',
 ]

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,109 @@ from mmengine.logging import print_log
 
 from ..registry import TRANSFORMS
 
+_CUB_LISTS = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt')
+_ALL_CARS = ('cars_annos.mat', 'car_ims/')
+# Type of a data set -> its splits, the default first -> ways in which its files may lie under
+# data_root; a slash ends the names of folders.
+LAYOUTS: dict[str, dict[str, Sequence[Sequence[str]]]] = {
+    'CUB': dict.fromkeys(('train', 'test'), [(*_CUB_LISTS, 'images/')]),
+    'NABirds': dict.fromkeys(('train', 'test'), [(*_CUB_LISTS, 'classes.txt', 'images/')]),
+    'OxfordIIITPet': {
+        split: [(f'annotations/{split}.txt', 'images/')] for split in ('trainval', 'test')
+    },
+    'StanfordCars': {
+        'train': [('devkit/cars_train_annos.mat', 'cars_train/'), _ALL_CARS],
+        'test': [('devkit/cars_test_annos_withlabels.mat', 'cars_test/'), _ALL_CARS],
+    },
+}
+# What else to say where the file is missing
+TRAPS = {
+    'devkit/cars_test_annos_withlabels.mat': ' (mind the underscore before withlabels, which some '
+    'descriptions leave out; cars_test_annos.mat has no labels)',
+}
+
 
 class DataError(ValueError):
     """Data that cannot be trained on; names the file or folder and how to repair it."""
 
 
+def check_layouts(config: Mapping) -> None:
+    """Check the folders of the data sets that a loader's config names, before any is built.
+
+    Args:
+        config: ``dataset`` of a data loader, which may also repeat or join others.
+
+    Raises:
+        DataError: As :func:`check_layout`.
+    """
+    for inner in (config.get('dataset'), *config.get('datasets', ())):
+        if isinstance(inner, Mapping):
+            check_layouts(inner)
+    kind = str(config.get('type', '')).rpartition('.')[2]
+    if kind in LAYOUTS:
+        check_layout(kind, config.get('data_root') or '', config.get('split'))
+
+
+def check_layout(kind: str, root: str, split: str | None = None) -> None:
+    """Check that the files and folders lie where a data set looks for them.
+
+    Args:
+        kind: A key of ``LAYOUTS``.
+        root: The ``data_root``; what is not on local disks is left alone.
+        split: The split that is read, by default the data set's own default.
+
+    Raises:
+        DataError: There is no such split, or files are missing; it says which are expected where.
+    """
+    splits = LAYOUTS[kind]
+    split = next(iter(splits)) if split is None else split
+    if split not in splits:
+        raise DataError(f'{kind} has no split {split!r}: set split to one of {tuple(splits)}')
+    if '://' in root:
+        return
+    folder = Path(root)
+    lacking = {
+        names: [name for name in names if not (folder / name).exists()] for names in splits[split]
+    }
+    names, missing = min(lacking.items(), key=lambda item: len(item[1]))
+    if missing:
+        where = str(folder) if folder.is_dir() else f'{folder}, a folder that is not there'
+        others = ''.join(f' (or {", ".join(other)})' for other in lacking if other != names)
+        some = f'; missing: {", ".join(missing)}' if len(missing) < len(names) else ''
+        traps = ''.join(TRAPS.get(name, '') for name in missing)
+        raise DataError(
+            f'{kind} ({split}) needs {", ".join(names)}{others} in {where}{some}{traps}; put them '
+            'there or set data_root'
+        )
+
+
+def check_pictures(paths: Sequence[str], what: str) -> None:
+    """Check that pictures exist, reading each folder once.
+
+    Args:
+        paths: Where they should be; what is not on local disks is left alone.
+        what: The data set in words, as ``the train data set``.
+
+    Raises:
+        DataError: Some are missing; it counts them and names the first.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in folders[folder] and '://' not in path:
+            missing.append(path)
+    if missing:
+        raise DataError(
+            f'{what} lacks {len(missing)} of {len(paths)} pictures that it lists, the first is '
+            f'{missing[0]}: put them there, or correct data_root'
+        )
+
+
 def check_dataset(dataset: Any, name: str) -> None:
-    """Check that a data set holds samples and that the annotations it will load exist.
+    """Check that a data set holds samples and that pictures and annotations it will load exist.
 
     Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it.
 
@@ -25,7 +122,7 @@ def check_dataset(dataset: Any, name: str) -> None:
         name: What it is for, as ``train``.
 
     Raises:
-        DataError: It is empty, or annotation files are missing.
+        DataError: It is empty, or pictures or annotation files are missing.
     """
     if len(dataset) == 0:
         raise empty_dataset(dataset, name)
@@ -33,8 +130,10 @@ def check_dataset(dataset: Any, name: str) -> None:
     for leaf in _leaves(dataset):
         if not hasattr(leaf, 'get_data_info') or getattr(leaf, 'backend_args', None):
             continue  # not a list of local files
-        for index in range(len(leaf)):
-            info = leaf.get_data_info(index)
+        infos = [leaf.get_data_info(index) for index in range(len(leaf))]
+        pictures = [str(info['img_path']) for info in infos if info.get('img_path')]
+        check_pictures(pictures, f'the {name} data set')
+        for info in infos:
             annotation, image = info.get('seg_map_path'), str(info.get('img_path', ''))
             if annotation and _loads_annotations(leaf) and not os.path.isfile(annotation):
                 missing.append(annotation)
@@ -89,8 +188,8 @@ def _loads_annotations(dataset: Any) -> bool:
 
 
 def _ends_early(path: str) -> bool:
-    """Tell whether a JPEG file lacks its end marker; a missing file is the loader's to report."""
-    if not os.path.isfile(path):
+    """Tell whether a JPEG file lacks its end marker."""
+    if not os.path.isfile(path):  # not on local disks
         return False
     with open(path, 'rb') as file:
         file.seek(max(0, os.path.getsize(path) - 4096))  # some cameras append a few bytes

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmvit_plugins.datasets import CheckLabels, DataError, check_dataset, checks
+from mmvit_plugins.datasets.checks import LAYOUTS, check_layouts
 from mmvit_plugins.registry import TRANSFORMS
 
 
@@ -124,3 +125,89 @@ def test_cut_off_jpegs_are_warned_of(samples, monkeypatch):
     path.write_bytes(path.read_bytes()[:-100])
     check_dataset(Files(samples), 'train')
     assert said[0].startswith(f'1 pictures of the train data set are cut off, the first is {path}')
+
+
+def test_missing_pictures_are_counted_and_named(samples):
+    for sample in samples[1:]:
+        Path(sample['img_path']).unlink()
+    with pytest.raises(DataError, match='the val data set lacks 2 of 3 pictures') as caught:
+        check_dataset(Files(samples), 'val')
+    assert samples[1]['img_path'] in str(caught.value)
+
+
+def test_pictures_elsewhere_are_left_alone(samples):
+    for sample in samples:
+        sample['img_path'] = f's3://bucket{sample["img_path"]}.gone'
+    check_dataset(Files(samples), 'train')
+
+
+def write(root, names):
+    for name in names:
+        path = root / name
+        (path if name.endswith('/') else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith('/'):
+            path.touch()
+
+
+WAYS = [
+    (kind, split, way)
+    for kind, splits in LAYOUTS.items()
+    for split, ways in splits.items()
+    for way in ways
+]
+
+
+@pytest.mark.parametrize(('kind', 'split', 'way'), WAYS)
+def test_each_file_of_a_layout_is_asked_for(tmp_path, kind, split, way):
+    config = dict(type=kind, data_root=str(tmp_path), split=split)
+    for count, name in enumerate(way):
+        with pytest.raises(DataError) as caught:
+            check_layouts(dict(dataset=config))
+        missing = str(caught.value).rpartition('missing: ')[2] if count else str(caught.value)
+        assert name in missing
+        assert f'{kind} ({split}) needs ' in str(caught.value)
+        assert f' in {tmp_path}' in str(caught.value)
+        write(tmp_path, [name])
+    check_layouts(dict(dataset=config))
+
+
+@pytest.mark.parametrize(('kind', 'split', 'way'), [way for way in WAYS if way[0] != 'NABirds'])
+def test_layouts_are_what_the_hosts_read(tmp_path, kind, split, way):
+    """With what is asked for in place, the host's class finds its files."""
+    pytest.importorskip('mmpretrain')
+    from mmpretrain.datasets import CUB, OxfordIIITPet, StanfordCars
+
+    write(tmp_path, way)
+    host = {'CUB': CUB, 'OxfordIIITPet': OxfordIIITPet, 'StanfordCars': StanfordCars}[kind]
+    data = host(data_root=str(tmp_path), split=split, lazy_init=True)
+    lists = [value for key, value in vars(data).items() if key.endswith('_file')]
+    assert data.ann_file in lists
+    assert all(Path(file).is_file() for file in lists)
+    assert Path(data.img_prefix).is_dir()
+
+
+def test_layouts_of_wrapped_sets_and_of_default_splits(tmp_path):
+    pets = dict(type='mmpretrain.OxfordIIITPet', data_root=str(tmp_path))
+    for loader in (
+        dict(dataset=dict(type='RepeatDataset', times=2, dataset=pets)),
+        dict(dataset=dict(type='ConcatDataset', datasets=[dict(type='CustomDataset'), pets])),
+    ):
+        with pytest.raises(DataError, match='needs annotations/trainval.txt, images/ in'):
+            check_layouts(loader)
+    with pytest.raises(DataError, match=r"no split 'train': .* \('trainval', 'test'\)"):
+        check_layouts(dict(dataset=dict(pets, split='train')))
+    check_layouts(dict(dataset=dict(pets, data_root='s3://bucket/pets')))
+    check_layouts(dict(dataset=dict(type='CustomDataset')))
+
+
+def test_the_file_name_of_cars_that_descriptions_have_wrong(tmp_path):
+    write(tmp_path, ['devkit/cars_test_annoswithlabels.mat', 'cars_test/'])
+    cars = dict(type='StanfordCars', data_root=str(tmp_path), split='test')
+    with pytest.raises(DataError) as caught:
+        check_layouts(dict(dataset=cars))
+    assert str(caught.value) == (
+        'StanfordCars (test) needs devkit/cars_test_annos_withlabels.mat, cars_test/ (or '
+        f'cars_annos.mat, car_ims/) in {tmp_path}; missing: devkit/cars_test_annos_withlabels.mat '
+        '(mind the underscore before withlabels, which some descriptions leave out; '
+        'cars_test_annos.mat has no labels); put them there or set data_root'
+    )
