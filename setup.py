@@ -71,8 +71,10 @@ setup(
         'benchmark': ['timm==1.0.31', 'torchvision'],
         # hyperspectral scenes in MATLAB 7.3, ENVI and GeoTIFF files, splits, baselines and maps
         'hsi': ['h5py>=3.12', 'rasterio>=1.4', 'scikit-learn>=1.5', 'matplotlib>=3.9'],
+        # class-activation maps; its opencv-python-headless is written over another OpenCV
+        'cam': ['grad-cam>=1.5.7'],
         'dev': [
-            *('h5py', 'matplotlib', 'pytest', 'rasterio', 'ruff', 'scikit-learn'),
+            *('grad-cam', 'h5py', 'matplotlib', 'pytest', 'rasterio', 'ruff', 'scikit-learn'),
             'setuptools>=77,<82',
         ],
     },

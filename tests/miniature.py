@@ -16,6 +16,19 @@ from scipy.io import savemat
 from mmvit_plugins.datasets.hyperspectral import SCENES, generate_scene
 
 IMAGENET_CLASSES, GROCERY_CLASSES = 1000, 22
+# Networks small enough for a test, and the channels of the maps that they return to MGFF
+SMALL = {
+    'mmvit_plugins.SwinTransformer': (
+        dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)),
+        (16, 32, 64, 64),
+    ),
+    'mmvit_plugins.SGFormer': (
+        dict(arch=dict(embed_dims=(8, 16, 32, 64), num_heads=(2,) * 4, depths=(2, 2, 2, 1))),
+        (8, 16, 32, 64),
+    ),
+    'ResNet': (dict(depth=50, stem_channels=8, base_channels=4), (16, 32, 64, 128)),
+}
+SMALL_VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 
 
 @dataclass(frozen=True)
@@ -68,8 +81,8 @@ def make(
     """Write a miniature data set and return its root.
 
     Args:
-        name: A key of ``LAYOUTS``, ``'in1k'`` or ``'grocery22'``, or a scene of ``SCENES``, of
-            which the generated one needs no files.
+        name: A key of ``LAYOUTS`` or ``CLASSIFIED``, or a scene of ``SCENES``, of which the
+            generated one needs no files.
         root: Folder that gets the splits; created where needed.
         pictures: Pictures of each split (of each class, to be classified); not of a scene.
         size: Height and width of the pictures; a scene has half of that.
@@ -80,7 +93,7 @@ def make(
         _make_scene(root, name, size, seed)
         return root
     if name not in LAYOUTS:
-        {'in1k': _make_imagenet, 'grocery22': _make_grocery}[name](root, pictures, size, rng)
+        CLASSIFIED[name](root, pictures, size, rng)
         return root
     layout = LAYOUTS[name]
     colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)
@@ -114,9 +127,13 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         loader.dataset.data_root = str(root)
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_dataloader.batch_size = 2
-    for part in (cfg.model, cfg.model.backbone):
+    locate = cfg.model.get('localizer') or {}
+    for part in (cfg.model, cfg.model.backbone, locate.get('vit') or {}):
         if 'checkpoint' in (part.get('init_cfg') or ()):
             part.pop('init_cfg')
+    for part, key in ((cfg.model, 'input_size'), (locate, 'size')):
+        if part.get(key):
+            part[key] = crop
     cfg.default_hooks.checkpoint.save_optimizer = False  # hundreds of megabytes that none reads
     if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
@@ -144,6 +161,22 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         elif kind == 'TestTimeAug' and len(step.transforms[0]) > 2:
             step.transforms[0] = step.transforms[0][:2]
             step.transforms[0][1].scale = (3 * crop, 3 * crop // 2)
+    return cfg
+
+
+def shrink(cfg: Config) -> Config:
+    """Cut the networks of a config with MGFF down, in place; grids and options stay."""
+    model = cfg.model
+    options, channels = SMALL[model.backbone.type]
+    model.backbone.update(options)
+    nodes = channels[-1] if model.neck.get('embed_dims') is None else 32
+    model.neck.update(in_channels=channels, embed_dims=nodes)
+    joined = model.neck.get('fuse') == 'channel'
+    model.head.in_channels = nodes * len(channels) if joined else nodes
+    if 'aux_in_channels' in model.head:
+        model.head.aux_in_channels = (nodes,) * len(channels)
+    if 'vit' in model.get('localizer', ()):
+        model.localizer.vit.arch = SMALL_VIT
     return cfg
 
 
@@ -187,6 +220,75 @@ def _make_grocery(root: Path, pictures: int, size: tuple[int, int], rng) -> None
                 image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
                 _write(root / split / lines[-1].partition(' ')[0], image)
         (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
+
+
+def _make_fine(root: Path, pictures: int, size: tuple[int, int], rng, train: str, test: str):
+    """Write pictures of three classes and list them: ``(split, label from 1, number, name)``.
+
+    ``train`` and ``test`` are folders, with ``{label}`` where there is one for each class.
+    """
+    listed = []
+    for split, folder in (('train', train), ('test', test)):
+        for number in range(3 * pictures):
+            label = number % 3 + 1
+            name = f'{folder.format(label=label)}/{split}_{number}.jpg'
+            _write(root / name, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+            listed.append((split, label, len(listed) + 1, name))
+    return listed
+
+
+def _make_birds(root: Path, pictures: int, size: tuple[int, int], rng, nabirds: bool) -> None:
+    """CUB's lists, or NABirds' with its ids, which have gaps and are no numbers, and two more."""
+    lists = {name: [] for name in ('images', 'image_class_labels', 'train_test_split')}
+    for split, label, number, name in _make_fine(
+        root, pictures, size, rng, *['images/{label:03d}'] * 2
+    ):
+        picture = f'0b-{number:04x}' if nabirds else number
+        lists['images'].append(f'{picture} {name.removeprefix("images/")}\n')
+        lists['image_class_labels'].append(f'{picture} {label * 100 if nabirds else label}\n')
+        lists['train_test_split'].append(f'{picture} {int(split == "train")}\n')
+    if nabirds:
+        lists['classes'] = ['0 Birds\n', *(f'{100 * i} Kind {i} (adult)\n' for i in (1, 2, 3))]
+        lists['hierarchy'] = [f'{100 * i} 0\n' for i in (1, 2, 3)]
+    for name, lines in lists.items():
+        (root / f'{name}.txt').write_text(''.join(lines))
+
+
+def _make_cub(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    _make_birds(root, pictures, size, rng, nabirds=False)
+
+
+def _make_nabirds(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    _make_birds(root, pictures, size, rng, nabirds=True)
+
+
+def _make_cars(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    listed = _make_fine(root, pictures, size, rng, 'cars_train', 'cars_test')
+    (root / 'devkit').mkdir()
+    for split, ending in (('train', ''), ('test', '_withlabels')):
+        rows = [(name.split('/')[1], float(label)) for s, label, _, name in listed if s == split]
+        savemat(
+            root / f'devkit/cars_{split}_annos{ending}.mat',
+            {'annotations': np.array(rows, [('fname', 'O'), ('class', 'O')])},
+        )
+
+
+def _make_pets(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    listed = _make_fine(root, pictures, size, rng, 'images', 'images')
+    (root / 'annotations').mkdir()
+    for split, file in (('train', 'trainval'), ('test', 'test')):
+        lines = (f'{Path(name).stem} {label} 1 1\n' for s, label, _, name in listed if s == split)
+        (root / f'annotations/{file}.txt').write_text(''.join(lines))
+
+
+CLASSIFIED = {
+    'in1k': _make_imagenet,
+    'grocery22': _make_grocery,
+    'cub': _make_cub,
+    'nabirds': _make_nabirds,
+    'cars': _make_cars,
+    'pets': _make_pets,
+}
 
 
 def _make_scene(root: Path, name: str, size: tuple[int, int], seed: int) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import mmengine.registry
 import numpy as np
 import pytest
 import torch
-from miniature import fit, make
+from miniature import fit, make, shrink
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
@@ -25,6 +26,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 
 from mmvit_plugins.analysis import build_model
 from mmvit_plugins.converters import CONVERTERS
+from mmvit_plugins.datasets.checks import LAYOUTS
 from mmvit_plugins.datasets.hyperspectral import SCENES, build_band_transform
 from mmvit_plugins.engine.runtime import _set_tta
 from mmvit_plugins.registry import HOSTS
@@ -73,7 +75,28 @@ COMPARISONS = (
     ('sgformer_small_grocery22', 'mmpretrain_swin_tiny_grocery22', 'resnet50_grocery22'),
     ('sgformer_small_grocery22', 'swin_tiny_grocery22'),
     ('sgformer_small_grocery22', 't2t_vit_7_grocery22'),
+    ('sgformer_small_grocery22', 'mgff_sgformer-small_grocery22', 'vit-tiny_grocery22'),
+    ('resnet50_grocery22', 'mgff_resnet50_grocery22'),
+    ('swin_tiny_grocery22', 'mgff_swin-tiny_grocery22', 'two-stage_mgff_swin-tiny_grocery22'),
 )
+# MGFF: the four sets of the paper with their classes, and parts of the neck taken away or exchanged
+FINE = {'cub': 200, 'nabirds': 555, 'cars': 196, 'pets': 37}
+NECKS = {
+    'no-attention': dict(attention=False),
+    'no-se': dict(se_ratio=None),
+    'no-graph': dict(adjacency=None),
+    'unify-only': dict(attention=False, se_ratio=None, adjacency=None, pool='avg'),
+    'channel': dict(fuse='channel'),
+    'pim': dict(
+        attention=False,
+        se_ratio=None,
+        order='pool_gcn',
+        adj_init='pim',
+        gcn_act=None,
+        merge='linear',
+        return_maps=True,
+    ),
+}
 # LSGA-ViT: each scene under each protocol, and the attentions under the first
 LSGA_SCENES = ('indian-pines', 'pavia-u', 'salinas', 'houston2013')
 PROTOCOLS = {'': 'sklearn', '_field-caps': 'field_caps', '_disjoint': 'disjoint'}
@@ -99,6 +122,9 @@ RUNS = tuple(
             'lsga_houston2013',
             'lsga_synthetic',
             'lsga_indian-pines_field-caps_robust',
+            *(f'{stages}mgff_swin-base_{key}-384' for stages in ('', 'two-stage_') for key in FINE),
+            'mgff_swin-base_low-momentum_cub-384',
+            *(f'mgff_swin-tiny_{part}_grocery22' for part in NECKS),
         )
     )
 )
@@ -151,7 +177,7 @@ def load(name: str) -> Config:
 def data_of(name: str) -> str:
     """Tell which data a config is for."""
     parts = name.split('_')
-    return parts[1] if name in HYPERSPECTRAL else parts[-1]
+    return parts[1] if name in HYPERSPECTRAL else parts[-1].removesuffix('-384')
 
 
 def typed_dicts(value):
@@ -235,6 +261,7 @@ def test_every_promised_config_exists():
     promised |= {f'lsga_{scene}{protocol}' for scene in LSGA_SCENES for protocol in PROTOCOLS}
     promised |= {f'lsga_indian-pines_{key}' for key in ABLATION}
     promised |= {f'lsga_indian-pines_{key}_robust' for key in ('field-caps', 'disjoint')}
+    promised |= {f'{path}mgff_swin-base_{key}-384' for path in ('', 'two-stage_') for key in FINE}
     assert promised | set(RUNS) <= set(CONFIGS)
     assert len(CONFIGS) == len(FILES), 'a name says which config it is'
     assert (ROOT / 'configs/afformer/afformer_tiny_ade20k.py').is_file()
@@ -265,7 +292,13 @@ def test_builds_in_its_host_with_channels_that_fit(name):
     if backbone.type.startswith('mmvit_plugins.'):
         assert list(model.backbone.out_channels) == channels
     if cfg.default_scope == 'mmpretrain':
-        assert model.head.in_channels == channels[-1]
+        out = channels[-1]
+        if cfg.model.get('neck') and cfg.model.neck.type == 'mmvit_plugins.MGFF':
+            assert list(model.neck.in_channels) == channels
+            sides = [stage.shape[2] for stage in stages]
+            assert list(cfg.model.neck.strides) == [side // size for size in sides]
+            out = model.neck.out_channels
+        assert model.head.in_channels == out
         return
     if model.with_neck:
         assert model.neck.in_channels == channels
@@ -343,20 +376,23 @@ def test_classes_sizes_and_ignored_label_agree(name):
 def test_classes_and_sizes_agree(name):
     cfg = load(name)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
-        sets = [DATASETS.build(dict(loader.dataset, lazy_init=True)) for loader in loaders]
-    classes = {len(data.metainfo.get('classes', ())) for data in sets}
-    if name.endswith('_in22k'):
+        datas = [cfg[f'{part}_dataloader'].dataset for part in ('train', 'val', 'test')]
+        metas = [find_class(data.type).METAINFO | data.get('metainfo', {}) for data in datas]
+    classes = {len(meta.get('classes', ())) for meta in metas}
+    if name.endswith(('_in22k', '_nabirds-384')):
         assert classes == {0}, 'the names come with the data'
     else:
         assert classes == {cfg.model.head.num_classes}
     assert cfg.model.data_preprocessor.num_classes == cfg.model.head.num_classes
     for pipeline in (cfg.test_pipeline, cfg.tta_pipeline):
         steps = {step.type: step for step in pipeline}
+        resize = steps.get('ResizeEdge') or steps['Resize']
         if 'CenterCrop' in steps:
-            assert steps['CenterCrop'].crop_size <= steps['ResizeEdge'].scale
+            assert steps['CenterCrop'].crop_size <= resize.scale
+        elif cfg.model.type == 'mmvit_plugins.TwoStageClassifier':
+            assert resize.scale == 512 > cfg.model.input_size == 384, 'more than one look needs'
         else:
-            assert steps['Resize'].scale == (384, 384), 'the whole picture'
+            assert resize.scale == (384, 384), 'the whole picture'
     assert cfg.tta_pipeline[:-1] == cfg.test_pipeline[:-1]
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_pipeline
     assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
@@ -506,6 +542,8 @@ def test_comparison_differs_in_the_model_only(names):
     models = [cfg.pop('model') for cfg in cfgs]
     assert all(cfg == cfgs[0] for cfg in cfgs)
     for model in models:
+        if model.pop('localizer', None):
+            model['type'] = 'ImageClassifier'  # which it is in training
         for part in ('backbone', 'neck', 'auxiliary_head', 'init_cfg'):
             model.pop(part, None)
         for key in ('head', 'decode_head'):
@@ -513,6 +551,123 @@ def test_comparison_differs_in_the_model_only(names):
                 head = model[key]
                 model[key] = {k: head.get(k) for k in ('num_classes', 'loss', 'loss_decode')}
     assert all(model == models[0] for model in models)
+
+
+def test_fine_grained_configs_differ_in_the_data_only():
+    """So that what is tested of CUB's holds for all."""
+    for stages in ('', 'two-stage_'):
+        cfgs = [load(f'{stages}mgff_swin-base_{key}-384').to_dict() for key in FINE]
+        for cfg, (key, classes) in zip(cfgs, FINE.items(), strict=True):
+            for part in ('data_preprocessor', 'head'):
+                assert cfg['model'][part].pop('num_classes') == classes
+            root = {cfg.pop('data_root')}
+            for part in ('train', 'val', 'test'):
+                data = cfg[f'{part}_dataloader']['dataset']
+                assert data.pop('type') in LAYOUTS or key == 'nabirds'
+                assert {data.pop('data_root')} == root
+                first = 'trainval' if key == 'pets' else 'train'
+                assert data.pop('split') == (first if part == 'train' else 'test')
+            del cfg['dataset_type']
+        assert all(cfg == cfgs[0] for cfg in cfgs)
+
+
+def test_two_stages_differ_in_the_second_look_only():
+    one, two = (load(f'{stages}mgff_swin-base_cub-384').to_dict() for stages in ('', 'two-stage_'))
+    assert two['test_pipeline'] == [
+        step for step in one['test_pipeline'] if 'crop_size' not in step
+    ]
+    localizer = two['model'].pop('localizer')
+    assert (localizer['mean'], localizer['std']) == ([127.5] * 3, [127.5] * 3), "in21k's"
+    assert one['model']['data_preprocessor']['mean'] != localizer['mean']
+    assert two['model'].pop('type') == 'mmvit_plugins.TwoStageClassifier'
+    assert one['model'].pop('type') == 'ImageClassifier'
+    assert two['model'].pop('input_size') == one['train_pipeline'][2]['crop_size'] == 384
+    for cfg in (one, two):
+        for key in ('test_pipeline', 'tta_pipeline', 'val_dataloader', 'test_dataloader'):
+            del cfg[key]
+    assert one == two
+
+
+def test_mgff_recipe(tmp_path):
+    """Resize, crop, SGD, rate, momentum, cosine and length are published, the rest is ours."""
+    cfg = load('mgff_swin-base_cub-384')
+    train, test = ([step.type for step in cfg[f'{part}_pipeline']] for part in ('train', 'test'))
+    assert train[1:3] == ['Resize', 'RandomCrop']
+    assert test[1:3] == ['Resize', 'CenterCrop']
+    for steps in (cfg.train_pipeline, cfg.test_pipeline):
+        assert (steps[1].scale, steps[2].crop_size) == (512, 384)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='SGD', lr=2e-4, momentum=0.99, weight_decay=5e-4
+    )
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=5.0)
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
+    assert cfg.model.neck == dict(
+        type='mmvit_plugins.MGFF',
+        in_channels=(256, 512, 1024, 1024),
+        strides=(8, 16, 32, 32),
+        grid_size=384 // 32,
+    ), 'the defaults of the neck are what the README describes'
+
+    runner = full_length_runner(shrink(cfg), make('cub', tmp_path / 'data'), tmp_path)
+    rates = learning_rates(runner).reshape(50, 2)
+    assert (rates[:, 0] == rates[:, 1]).all(), 'the rate changes once an epoch'
+    cosine = 2e-4 * (1 + np.cos(np.pi * np.arange(50) / 50)) / 2
+    np.testing.assert_allclose(rates[:, 0], cosine, rtol=1e-6)
+    found = decays(runner)
+    for key, parameter in runner.model.named_parameters():
+        named = key.endswith(('.relative_position_bias_table', '.adjacency'))
+        assert found[key] == (0.0 if parameter.ndim == 1 or named else 5e-4), key
+    for key in ('attention.0.relative_position_bias_table', 'graph.conv.adjacency'):
+        assert f'neck.{key}' in found
+    assert found['neck.graph.conv.alpha'] == 0.0
+
+
+def test_mgff_schedule_for_runs_that_diverge(tmp_path):
+    cfg, other = (load(f'mgff_swin-base_{key}cub-384') for key in ('low-momentum_', ''))
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='SGD', lr=5e-4, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    plain = [config.to_dict() for config in (cfg, other)]
+    for config in plain:
+        del config['optim_wrapper']['optimizer'], config['param_scheduler']
+    assert plain[0] == plain[1]
+
+    cfg.train_cfg.max_epochs = 1000  # of two iterations here
+    runner = full_length_runner(shrink(cfg), make('cub', tmp_path / 'data'), tmp_path)
+    rates, t = learning_rates(runner), np.arange(2000)
+    ramp = 1 - (1 - np.minimum(t / 799, 1)) * (1 - 1e-3)
+    cosine = 5e-4 * (1 + np.cos(np.pi * t / 2000)) / 2
+    np.testing.assert_allclose(rates, cosine * ramp, rtol=1e-3)
+
+
+def test_rate_of_the_neck_as_its_schedule_says():
+    """The option in the docstring of mgff_sgd.py, which is code here."""
+    doc = ast.get_docstring(ast.parse((ROOT / 'configs/_base_/schedules/mgff_sgd.py').read_text()))
+    option = {}
+    exec(textwrap.dedent(doc.partition('::')[2]), option)
+    cfg = shrink(load('mgff_swin-base_cub-384'))
+    cfg.merge_from_dict(dict(optim_wrapper=option['optim_wrapper']))
+    model = build_model(cfg)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    found = {id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
+    for name, parameter in model.named_parameters():
+        rate, decay = found[id(parameter)]
+        if not name.endswith('.relative_position_bias_table'):
+            assert rate == pytest.approx(2e-3 if name.startswith('neck.') else 2e-4), name
+        if name.endswith(('.adjacency', '_bias_table')):
+            assert decay == 0.0
+
+
+@pytest.mark.parametrize('part', NECKS)
+def test_parts_of_the_neck_differ_in_what_they_say(part):
+    cfg, full = (load(f'mgff_swin-tiny_{key}grocery22').to_dict() for key in (f'{part}_', ''))
+    assert {key: cfg['model']['neck'].pop(key) for key in NECKS[part]} == NECKS[part]
+    head = cfg['model']['head']
+    if part == 'channel':
+        assert head.pop('in_channels') == 4 * full['model']['head'].pop('in_channels')
+    if part == 'pim':
+        assert head.pop('aux_in_channels') == (768,) * 4
+    assert cfg == full
 
 
 def test_camvid_chooses_and_reports_on_different_splits():
@@ -932,6 +1087,8 @@ def test_option_of_the_docstring_changes_the_visualizer():
 def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
     data = make(data_of(name), tmp_path / 'data', pictures=2)
     cfg = fit(load(name), data)
+    if (cfg.model.get('neck') or {}).get('type') == 'mmvit_plugins.MGFF':
+        shrink(cfg)
     metric = 'accuracy/top1' if cfg.default_scope == 'mmpretrain' else 'mIoU'
     metric = 'hsi/OA' if name in HYPERSPECTRAL else metric
     runner = make_runner(deepcopy(cfg), tmp_path, 'train')
@@ -942,10 +1099,14 @@ def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
     if cfg.val_dataloader:
         assert 0 <= scalars[f'val/{metric}'].current() <= 100
     assert all(torch.isfinite(p).all() for p in model.parameters())
-    # AdamW moves every parameter that has a gradient, even at a rate of 1e-9
+    # every parameter that has a gradient has a momentum, even at a rate of 1e-9
     momenta = runner.optim_wrapper.optimizer.state
-    parameters = dict(model.named_parameters())
-    still = [name for name, p in parameters.items() if not momenta[p]['exp_avg'].any()]
+    key = 'momentum_buffer' if cfg.optim_wrapper.optimizer.type == 'SGD' else 'exp_avg'
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert all(
+        p.startswith('localizer.') for p in dict(model.named_parameters()) if p not in parameters
+    )
+    still = [name for name, p in parameters.items() if not momenta[p][key].any()]
     assert not still or cfg.model.backbone.type == 'ResNet', 'whose blocks start switched off'
 
     cfg.load_from = next((tmp_path / 'train').glob('*_[12].pth')).as_posix()
@@ -983,10 +1144,11 @@ for config in sys.argv[1:]:
     inferencer = ImageClassificationInferencer(config, pretrained=False, device='cpu')
     result = inferencer(np.zeros((32, 32, 3), np.uint8))[0]
     assert result['pred_scores'].shape == (model.head.num_classes,)
-    assert ('pred_class' in result) == (model.head.num_classes == 1000)  # known without weights
+    known = (1000, 200, 196, 37)  # whose names need no weights
+    assert ('pred_class' in result) == (model.head.num_classes in known)
     ours = type(model.backbone).__module__.startswith('mmvit_plugins.')
-    names = ('afformer_', 'sgformer_', 'swin_', 't2t_vit_')
-    assert ours == config.rpartition('/')[2].startswith(names), type(model.backbone)
+    foreign = ('mmpretrain_', 'resnet50_', 'mgff_resnet50_', 'vit-tiny_')
+    assert ours != config.rpartition('/')[2].startswith(foreign), type(model.backbone)
 """
 
 
@@ -997,7 +1159,9 @@ for config in sys.argv[1:]:
     ids=['mmseg', 'mmpretrain'],
 )
 def test_stock_inference_needs_no_import_by_hand(script, scope, tmp_path):
-    paths = [str(CONFIGS[name]) for name in RUNS if SCOPES[name] == scope]
+    large = [name for name in RUNS if name.endswith('-384')]  # alike but for the classes
+    names = [name for name in RUNS if SCOPES[name] == scope and name not in large[1:-1]]
+    paths = [str(CONFIGS[name]) for name in names]
     done = subprocess.run(
         [sys.executable, '-c', script, *paths],
         cwd=tmp_path,

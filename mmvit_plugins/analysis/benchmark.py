@@ -27,7 +27,7 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from .build import build_model, input_shape, load_model_config, network
+from .build import build_model, input_shape, is_two_stage, load_model_config, network
 from .flops import count_flops
 from .products import MatrixProducts
 from .table import markdown_table
@@ -109,7 +109,9 @@ def _runner(model: nn.Module, mode: str, x: Tensor, variant: Variant) -> Callabl
     Mode ``'train'`` ends in the mean absolute value of the outputs, whose gradient is not lost in a
     last layer norm as that of a mean or of a mean square is, and it leaves no gradients behind.
     """
-    call = network(model, 'predict' if mode == 'predict' else 'tensor')
+    call = network(model, mode)
+    if is_two_stage(model):  # else chance decides, on weights at random, what is looked at twice
+        model.box = model.box | dict(min_area=0.0, min_side=1.0, max_area=1.0)
     if variant.compile:
         call = torch.compile(call, dynamic=False)
     autocast = variant.dtype != 'float32'
@@ -154,7 +156,8 @@ def _candidates(
         model = model.to(memory_format=layout)
         tensors = [*model.parameters(), *model.buffers()]
         chws = [input_shape(cfg, shape)[0] for shape in shapes]
-        counts = [count_flops(model, chw) if flops else None for chw in chws]
+        counted_mode = 'train' if training else 'tensor'
+        counts = [count_flops(model, chw, counted_mode) if flops else None for chw in chws]
         model.train(training)
         for chw, counted in zip(chws, counts, strict=True):
             x = torch.randn(batch_size, *chw).to(device, memory_format=layout)
@@ -438,7 +441,9 @@ def format_benchmark(result: dict) -> str:
         'torch allocates in one run; on a CPU without the scratch memory of the libraries under '
         'torch. Mode tensor: the network without the resize of the logits to the input size; '
         'predict: with post-processing; train: as tensor, forward and backward, in training mode; '
-        'none has the data preprocessor. bfloat16, float16: autocast; gemm: the matrix products '
+        'none has the data preprocessor. A classifier of two stages is timed in modes tensor and '
+        'predict with its localizer and with a second pass for every picture, in mode train with '
+        'one pass. bfloat16, float16: autocast; gemm: the matrix products '
         'of the network by themselves.'
     )
     if counted:

@@ -54,20 +54,28 @@ def build_model(
     return model
 
 
+def is_two_stage(model: nn.Module) -> bool:
+    """Tell whether a prediction of the model is more than one pass, as ``all_passes`` runs them."""
+    return hasattr(model, 'all_passes')
+
+
 def network(model: nn.Module, mode: str = 'tensor') -> Callable:
     """Return the function that maps an image batch to the model's output.
 
     Args:
         model: A host's model, or a plain module such as a backbone.
-        mode: ``'tensor'``, the network without post-processing, or ``'predict'``, with it. Neither
-            contains the data preprocessor.
+        mode: ``'tensor'``, the network without post-processing, of a classifier of two stages all
+            its passes; ``'predict'``, with post-processing; ``'train'``, what is trained of the
+            network, one pass. None contains the data preprocessor.
 
     Raises:
         ValueError: ``mode='predict'`` for a module that predicts nothing.
     """
+    if is_two_stage(model) and mode == 'tensor':
+        return model.all_passes
     if isinstance(model, BaseModel):
-        return partial(model, mode=mode)
-    if mode != 'tensor':
+        return partial(model, mode='predict' if mode == 'predict' else 'tensor')
+    if mode == 'predict':
         raise ValueError(
             f'{type(model).__name__} is no complete model, so mode={mode!r} is not possible; '
             "measure it in mode='tensor' or give a config of a segmentor or classifier"

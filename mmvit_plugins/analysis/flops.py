@@ -9,13 +9,16 @@ pooling.
 
 Differs from mmengine's: scaled_dot_product_attention is counted, as the two matrix products that it
 is; matrix products count the batch of their result and einsum is exact; bicubic resizing counts 16
-per output element; an operator that neither side of the rule names is reported instead of taken for
-nothing.
+per output element, and bilinear resizing with antialiasing the taps of its two passes, height after
+width; an operator that neither side of the rule names is reported instead of taken for nothing.
+
+A classifier of two stages counts as what it costs where it looks twice: backbone, neck and head
+twice, the localizer once.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import torch
@@ -29,13 +32,13 @@ from mmengine.analysis.jit_handles import (
 )
 from torch import Tensor, nn
 
-from .build import build_model, input_shape, load_model_config, network
+from .build import build_model, input_shape, is_two_stage, load_model_config, network
 from .table import markdown_table
 
 # What the rule leaves out although it computes, then what only moves data or makes constants. Names
 # that mmengine ignores by itself (reshape, relu, ...) are not repeated.
 _LEFT_OUT = """
-    abs add addcmul amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum
+    abs add addcmul all amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum
     div elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm
     log log1p log_softmax logical_and logical_not logical_or logsumexp lt masked_fill max_pool2d
     maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6 round
@@ -101,6 +104,13 @@ def _conv_same(inputs: Sequence, outputs: Sequence) -> Counter:
     return Counter(conv=conv_flop_count(*map(get_shape, (inputs[0], inputs[1], outputs[0]))))
 
 
+def _antialiased_resize(inputs: Sequence, outputs: Sequence) -> int:
+    """Count the taps, two for each input pixel that is one step of the output wide."""
+    (*planes, height, width), (*_, rows, columns) = get_shape(inputs[0]), get_shape(outputs[0])
+    taps = [2 * ceil(max(a / b, 1)) for a, b in ((width, columns), (height, rows))]
+    return prod(planes) * columns * (height * taps[0] + rows * taps[1])
+
+
 HANDLERS = {
     **dict.fromkeys(ATTENTION, _attention),
     **dict.fromkeys(
@@ -111,6 +121,7 @@ HANDLERS = {
     'aten::einsum': _einsum,
     'aten::_convolution_mode': _conv_same,
     'aten::upsample_bicubic2d': elementwise_flop_counter(0, 16),
+    'aten::_upsample_bilinear2d_aa': _antialiased_resize,
 }
 
 
@@ -128,16 +139,17 @@ class _Resize(nn.Module):
 class _Whole(nn.Module):
     """A network and, for a segmentor, the resize of its logits to the size of the input."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, mode: str):
         super().__init__()
         self.model = model
+        self.mode = mode
         self.resize = None
         if hasattr(model, 'decode_head'):
             self.resize = _Resize(bool(getattr(model, 'align_corners', False)))
 
     def forward(self, x: Tensor) -> Tensor:
         try:
-            out = network(self.model)(x)
+            out = network(self.model, self.mode)(x)
         except NotImplementedError as error:
             raise ValueError(
                 f"{type(self.model).__name__} has no mode='tensor'; count its backbone only"
@@ -152,24 +164,26 @@ class _Whole(nn.Module):
         return self.resize(out, x.shape[2:])
 
 
-def count_flops(model: nn.Module, shape: Sequence[int]) -> dict:
+def count_flops(model: nn.Module, shape: Sequence[int], mode: str = 'tensor') -> dict:
     """Count one forward pass of one image, part by part, without heads that only training uses.
 
     Args:
         model: A host's model in eval mode, or a plain module.
         shape: Shape (C, H, W) of the image.
+        mode: ``'tensor'``, or ``'train'`` for what is trained: one pass also with two stages.
 
     Returns:
         dict: ``flops``; ``parameters`` and of these ``trainable``; ``parts``, dicts with ``name``,
         ``parameters`` and ``flops``; ``operators``, FLOPs by operator; ``left_out``, calls by
         operator that the rule leaves out; ``unknown``, calls by operator that the rule does not
-        know and that may be real work; ``training_only``, the parameters of auxiliary heads.
+        know and that may be real work; ``training_only``, the parameters of auxiliary heads;
+        ``two_stages``, whether a second pass and a localizer are counted.
 
     Raises:
         ValueError: The network cannot be run without its post-processing.
     """
     device = next(model.parameters()).device
-    whole = _Whole(model)
+    whole = _Whole(model, mode)
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # The fused path of nn.MultiheadAttention is one operator that nothing can look into.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -182,28 +196,34 @@ def count_flops(model: nn.Module, shape: Sequence[int]) -> dict:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
-    auxiliary = getattr(model, 'auxiliary_head', None)
-    training_only = 0 if auxiliary is None else _parameters(auxiliary)
+    heads = (
+        getattr(model, 'auxiliary_head', None),
+        getattr(getattr(model, 'head', None), 'auxiliary', None),
+    )
+    auxiliary = nn.ModuleList(head for head in heads if isinstance(head, nn.Module))
+    training_only = _parameters(auxiliary)
     parts = [
         dict(
             name=name,
             parameters=_parameters(getattr(model, name)),
             flops=int(analyzer.total(f'model.{name}')),
         )
-        for name in ('backbone', 'neck')
+        for name in ('backbone', 'neck', 'localizer')
         if isinstance(getattr(model, name, None), nn.Module)
     ]
     total = _parameters(model) - training_only
-    # Hosts call heads past nn.Module.__call__, which hides their operators: they get the rest.
+    # Hosts call heads past nn.Module.__call__, which hides their operators: they get the rest, and
+    # so what two stages do between their passes.
+    resize = 0 if whole.resize is None else int(analyzer.total('resize'))
     parts.append(
         dict(
             name='head' if parts else type(model).__name__,
             parameters=total - sum(part['parameters'] for part in parts),
-            flops=int(analyzer.total('model')) - sum(part['flops'] for part in parts),
+            flops=int(flops) - resize - sum(part['flops'] for part in parts),
         )
     )
     if whole.resize is not None:
-        parts.append(dict(name='resize', parameters=0, flops=int(analyzer.total('resize'))))
+        parts.append(dict(name='resize', parameters=0, flops=resize))
 
     uncounted = analyzer.unsupported_ops()
     known = {kind for kind in uncounted if kind in LEFT_OUT or kind.rstrip('_') in LEFT_OUT}
@@ -211,12 +231,13 @@ def count_flops(model: nn.Module, shape: Sequence[int]) -> dict:
         flops=int(flops),
         parameters=total,
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad)
-        - (0 if auxiliary is None else _parameters(auxiliary, trainable=True)),
+        - _parameters(auxiliary, trainable=True),
         parts=parts,
         operators={name: int(n) for name, n in analyzer.by_operator().most_common()},
         left_out={kind: n for kind, n in uncounted.most_common() if kind in known},
         unknown={kind: n for kind, n in uncounted.most_common() if kind not in known},
         training_only=training_only,
+        two_stages=is_two_stage(model) and mode == 'tensor',
     )
 
 
@@ -259,6 +280,11 @@ def format_flops(result: dict) -> str:
         lines.append(
             f'Auxiliary heads, used in training only and not included: '
             f'{result["training_only"]:,} parameters.'
+        )
+    if result['two_stages']:
+        lines.append(
+            'Two stages: backbone, neck and head run twice, the localizer once. Where the box is '
+            'the whole picture, the second run is left out.'
         )
     if result['unknown']:
         lines.append(f'WARNING: not counted, may be real work (calls): {_calls(result["unknown"])}')

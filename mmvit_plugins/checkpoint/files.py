@@ -190,6 +190,11 @@ def _check_backbone(source: str | Path, ours: dict[str, torch.Tensor]) -> str:
             with torch.device('meta'):
                 module = cls()
             variants = module.compare_variants(state)
+            if not variants:
+                raise CheckpointMismatchError(
+                    f'{source}: holds a part of {name} that tells no variant of it, the first key '
+                    f'is {next(iter(state))}: give a file of the whole network'
+                )
             nearest = min(variants, key=lambda arch: sum(map(len, variants[arch])))
             missing, unexpected, wrong = variants[nearest]
             unknown = [key for key in unexpected if not key.startswith(CLASSIFIERS)]

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..checkpoint import read_checkpoint
-from ..datasets.checks import empty_dataset
+from ..datasets.checks import check_layouts, empty_dataset
 from .environment import check_environment
 from .errors import UserError
 from .storage import find_checkpoint
@@ -58,6 +58,7 @@ def train(args: argparse.Namespace) -> None:
 
     Raises:
         UserError: What cannot work, before anything is built where possible.
+        DataError: Files of the data are missing, likewise.
     """
     cfg = prepare(args)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
@@ -66,6 +67,8 @@ def train(args: argparse.Namespace) -> None:
         )
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'))):
+        check_layouts(loader)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(
@@ -86,6 +89,7 @@ def test(args: argparse.Namespace) -> None:
 
     Raises:
         UserError: What cannot work, before anything is built where possible.
+        DataError: Files of the data are missing, likewise.
     """
     if args.out_item and not args.out:
         raise UserError('--out-item says what to write, --out FILE says where: give both')
@@ -95,6 +99,7 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader and test_cfg: nothing to test')
+    check_layouts(cfg.test_dataloader)
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:

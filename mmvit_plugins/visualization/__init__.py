@@ -1,5 +1,6 @@
-"""Pictures: predictions painted over images, importance, and maps of hyperspectral scenes."""
+"""Pictures: predictions and activations over images, importance, maps of scenes."""
 
+from .cam import draw_cam
 from .images import (
     REGIONS,
     SHADES,
@@ -9,16 +10,19 @@ from .images import (
     paint,
 )
 from .maps import decode_map, draw_map, draw_panel, error_map
+from .two_stage import draw_two_stage
 
 __all__ = [
     'REGIONS',
     'SHADES',
     'decode_map',
+    'draw_cam',
     'draw_classification',
     'draw_importance',
     'draw_map',
     'draw_panel',
     'draw_segmentation',
+    'draw_two_stage',
     'error_map',
     'paint',
 ]

@@ -202,11 +202,11 @@ def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     return pixels.repeat(scale, 0).repeat(scale, 1)
 
 
-def draw_lines(sheet: Image.Image, lines: Sequence[str], top: int) -> None:
+def draw_lines(sheet: Image.Image, lines: Sequence[str], top: int, left: int = MARGIN) -> None:
     """Write lines of text from ``top`` down."""
     font, line = load_font()
     ImageDraw.Draw(sheet).multiline_text(
-        (MARGIN, top), '\n'.join(lines), INK, font, spacing=line - FONT_SIZE
+        (left, top), '\n'.join(lines), INK, font, spacing=line - FONT_SIZE
     )
 
 
