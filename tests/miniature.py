@@ -23,7 +23,11 @@ SMALL = {
         (16, 32, 64, 64),
     ),
     'mmvit_plugins.SGFormer': (
-        dict(arch=dict(embed_dims=(8, 16, 32, 64), num_heads=(2,) * 4, depths=(2, 2, 2, 1))),
+        dict(
+            arch=dict(
+                embed_dims=(8, 16, 32, 64), num_heads=(2, 2, 2, 2), depths=(2, 2, 2, 1), mlp_ratio=4
+            )
+        ),
         (8, 16, 32, 64),
     ),
     'ResNet': (dict(depth=50, stem_channels=8, base_channels=4), (16, 32, 64, 128)),
@@ -266,7 +270,7 @@ def _make_cars(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
     listed = _make_fine(root, pictures, size, rng, 'cars_train', 'cars_test')
     (root / 'devkit').mkdir()
     for split, ending in (('train', ''), ('test', '_withlabels')):
-        rows = [(name.split('/')[1], float(label)) for s, label, _, name in listed if s == split]
+        rows = [(name.split('/')[1], np.uint8(label)) for s, label, _, name in listed if s == split]
         savemat(
             root / f'devkit/cars_{split}_annos{ending}.mat',
             {'annotations': np.array(rows, [('fname', 'O'), ('class', 'O')])},

@@ -1,7 +1,7 @@
 """MGFF on Swin-T, grocery22: maps joined by channels.
 
 Run:       python tools/train.py configs/mgff/mgff_swin-tiny_channel_grocery22.py
-Cost:      COST
+Cost:      50.93 M parameters, 5.66 GFLOPs at 224x224 (tools/get_flops.py).
 Published: nothing.
 Ours:      see README.md.
 

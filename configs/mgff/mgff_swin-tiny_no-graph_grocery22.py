@@ -1,7 +1,7 @@
 """MGFF on Swin-T, grocery22: without the graph layer.
 
 Run:       python tools/train.py configs/mgff/mgff_swin-tiny_no-graph_grocery22.py
-Cost:      COST
+Cost:      41.43 M parameters, 5.19 GFLOPs at 224x224 (tools/get_flops.py).
 Published: nothing.
 Ours:      see README.md.
 

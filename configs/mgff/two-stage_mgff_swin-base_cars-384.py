@@ -1,7 +1,7 @@
 """MGFF on Swin-B looking twice, Stanford Cars, 512x512 to 384x384 (1 GPU).
 
 Run:       python tools/train.py configs/mgff/two-stage_mgff_swin-base_cars-384.py
-Cost:      COST
+Cost:      199.26 M parameters, 158.61 GFLOPs at 512x512 (tools/get_flops.py).
 Published: nothing that could be obtained.
 Ours:      not trained, the pictures could not be had.
 

@@ -1,7 +1,7 @@
 """MGFF on Swin-B looking twice, Oxford-IIIT Pets, 512x512 to 384x384 (1 GPU).
 
 Run:       python tools/train.py configs/mgff/two-stage_mgff_swin-base_pets-384.py
-Cost:      COST
+Cost:      199.10 M parameters, 158.61 GFLOPs at 512x512 (tools/get_flops.py).
 Published: nothing that could be obtained.
 Ours:      not trained, the pictures could not be had.
 

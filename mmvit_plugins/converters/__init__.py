@@ -7,6 +7,7 @@
 from .afformer import AFFORMER, AFFORMER_HEAD
 from .layout import Layout
 from .lsga_vit import LSGA_VIT
+from .pim import PIM
 from .sgformer import SGFORMER
 from .swin import SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION
 from .t2t_vit import T2T_VIT, T2T_VIT_MMPRETRAIN
@@ -14,6 +15,7 @@ from .t2t_vit import T2T_VIT, T2T_VIT_MMPRETRAIN
 CONVERTERS: dict[str, tuple[Layout, ...]] = {
     'AFFormer': (AFFORMER,),
     'AFFormerHead': (AFFORMER_HEAD,),
+    'GraphFusion': (PIM,),
     'LSGAViT': (LSGA_VIT,),
     'SGFormer': (SGFORMER,),
     'SwinTransformer': (SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),

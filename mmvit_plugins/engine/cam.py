@@ -239,7 +239,7 @@ class Explained(nn.Module):
         self.probe = nn.Identity()
         for module in model.modules():
             if hasattr(module, 'with_cp'):
-                module.with_cp = False  # computing a layer again would pass the probe again
+                module.with_cp = False  # what is computed again would miss the probe
         layer = model
         for number, part in enumerate(path.split('.')):
             parts = dict(layer.named_children())
@@ -274,7 +274,10 @@ class Explained(nn.Module):
         finally:
             handle.remove()
         if not self.runs:
-            raise UserError(f'{self.path} is not run when the model predicts: name another layer')
+            raise UserError(
+                f'{self.path} is not called when the model predicts: name another layer, as a part '
+                'of it'
+            )
         if not self.with_scores:
             return None
         scores = self.read(outputs)

@@ -231,6 +231,7 @@ def test_localizer_is_frozen():
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if not name.startswith('localizer.')}
     assert not any(p.requires_grad for p in model.localizer.parameters())
+    assert not two_stage().train().localizer.training, 'also one that does not see to it itself'
 
 
 @pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
@@ -409,16 +410,15 @@ def test_picture_of_one_colour(flat):
 def test_picture_smaller_than_a_patch():
     """Is enlarged where a size says to what, and refused in a sentence where none does."""
     x = torch.randn(1, 3, 5, 5)
-    for options in (
-        dict(input_size=SIZE, localizer=ATTENTION),
-        dict(localizer=ATTENTION | dict(size=SIZE)),
+    for side, options in (
+        (4, dict(input_size=SIZE, localizer=ATTENTION)),
+        (4, dict(localizer=ATTENTION | dict(size=SIZE))),
+        (2, dict(localizer=ACTIVATION)),  # has no patches
     ):
         (sample,) = build(**options).predict(x)
         assert sample.pred_score.sum().item() == pytest.approx(1)
-        assert sample.response_map.shape == (4, 4) and sample.crop_box.max() <= 5
-    (sample,) = build(localizer=ACTIVATION).predict(x)
-    assert sample.crop_status in ('ok', 'flat', 'empty', 'tiny', 'whole')
-    with pytest.raises(ValueError, match='its patch; give larger ones or set size'):
+        assert sample.response_map.shape == (side, side) and sample.crop_box.max() <= 5
+    with pytest.raises(ValueError, match=r'pictures of the shape \(1, 3, 5, 5\).* set size'):
         build(localizer=ATTENTION).predict(x)
 
 

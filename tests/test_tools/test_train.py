@@ -196,6 +196,24 @@ def test_wrong_arguments_give_one_sentence(run, miniature, tmp_path, tool, argum
     assert words in last(done)
 
 
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('mgff_swin-base_cub', 'CUB (train) needs images.txt, image_class_labels.txt, '),
+        ('mgff_swin-base_nabirds', 'NABirds (train) needs images.txt, image_class_labels.txt, '),
+        ('mgff_swin-base_cars', 'StanfordCars (train) needs devkit/cars_train_annos.mat, '),
+        ('two-stage_mgff_swin-base_pets', 'needs annotations/trainval.txt, images/ in '),
+    ],
+)
+def test_data_that_are_not_there_are_described(run, repo_root, name, words):
+    pytest.importorskip('mmpretrain')
+    done = run('train.py', repo_root / f'configs/mgff/{name}-384.py')
+    assert done.returncode == 2
+    assert last(done).startswith('error: ')
+    assert words in last(done)
+    assert 'a folder that is not there; put them there or set data_root' in last(done)
+
+
 CLASSIFIER = """
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['mmvit_plugins'], allow_failed_imports=False)

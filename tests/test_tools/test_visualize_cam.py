@@ -145,10 +145,12 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
     with pytest.raises(UserError, match='could not be read'):
         engine.visualize_cam(*args, target='sand')
     assert drawn[1][2][1].startswith('class 2: sand, mean logit -1') and 'nowhere' in drawn[1][2][1]
-    with pytest.raises(
-        UserError, match='class 0: sky does not change with the map that backbone.s'
-    ):
-        engine.visualize_cam(*args, target=0, layer='backbone.stages.0.downsample')
+    with pytest.raises(UserError, match='the scores do not depend on backbone.stages.0.norm'):
+        engine.visualize_cam(*args, layer='backbone.stages.0.norm')
+    model.decode_head.conv_seg.weight.data.zero_()
+    torch.save({'state_dict': model.state_dict()}, checkpoint)
+    with pytest.raises(UserError, match='class 0: sky does not change with the map that backbone'):
+        engine.visualize_cam(*args, target=0)
 
 
 class RetinaNet(BaseModel):

@@ -4,7 +4,7 @@ Source: Xu et al., Pattern Recognition 146 (2024) 110042: what a token receives 
 added over queries, heads and layers, is its importance. Rollout: Abnar and Zuidema, ACL 2020.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -116,70 +116,95 @@ class AttentionLocalizer(BaseModule):
         """
         if self.size is not None and tuple(x.shape[2:]) != self.size:
             x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True).to(x.dtype)
-        patches, layers, extra = _patches(self.vit), self.vit.layers, self.vit.num_extra_tokens
-        height, width = patches.kernel_size
-        if x.shape[1] != patches.in_channels or x.shape[2] < height or x.shape[3] < width:
+        patches, extra = _patches(self.vit), self.vit.num_extra_tokens
+        least = (patches.in_channels, *patches.kernel_size)
+        if x.ndim != 4 or x.shape[1] != least[0] or x.shape[2] < least[1] or x.shape[3] < least[2]:
             raise ValueError(
                 f'AttentionLocalizer: its network gets pictures of the shape {tuple(x.shape)}, but '
-                f'takes (N, {patches.in_channels}, H, W) with H >= {height} and W >= {width}, its '
-                'patch; give larger ones or set size'
+                'takes (N, {}, H, W) with H >= {} and W >= {}, its patch; give others or set '
+                'size'.format(*least)
             )
         rows = slice(1) if self.queries == 'cls' else slice(extra, None)
-        grid, seen, total = None, 0, None
+        total = None
 
-        def note_grid(module: nn.Module, args: tuple, out: torch.Tensor) -> None:
-            nonlocal grid
-            grid = out.shape[2:]
+        def add_layer(qkv: torch.Tensor, heads: int) -> None:
+            nonlocal total
+            if self.method == 'sum':
+                new = _weights(qkv, heads, rows).mean(dim=(1, 2))
+                total = new if total is None else total + new
+            else:
+                new = _weights(qkv, heads).mean(dim=1)
+                new = (new + torch.eye(new.shape[1], device=new.device, dtype=new.dtype)) / 2
+                total = new if total is None else new @ total
 
-        def add_layer(module: nn.Module, args: tuple, qkv: torch.Tensor) -> None:
-            nonlocal seen, total
-            if qkv.ndim != 3 or qkv.shape[1] != extra + grid.numel():
-                raise ValueError(
-                    f'AttentionLocalizer: attn.qkv of {type(self.vit).__name__} gives '
-                    f'{tuple(qkv.shape)}, but needed is one row for each of {tuple(grid)} patches '
-                    f'and {extra} other tokens; use a plain vision transformer'
-                )
-            attn = layers[seen].attn
-            with torch.autocast(qkv.device.type, enabled=False):
-                if self.method == 'sum':
-                    new = _weights(qkv, attn.num_heads, rows).mean(dim=(1, 2))
-                    total = new if total is None else total + new
-                else:
-                    new = _weights(qkv, attn.num_heads).mean(dim=1)
-                    new = (new + torch.eye(len(new[0]), device=new.device, dtype=new.dtype)) / 2
-                    total = new if total is None else new @ total
-            seen += 1
-            if seen == len(layers):
-                raise _Done
+        height, width = _run(self.vit, x, add_layer)
+        total = total / len(self.vit.layers) if self.method == 'sum' else total[:, rows].mean(dim=1)
+        return (total[:, extra:] * height * width).unflatten(1, (height, width)).float()
 
-        def run_alone(layer: nn.Module, args: tuple) -> None:
-            layer.forward(*args)
 
-        def run_qkv(attn: nn.Module, args: tuple) -> None:
-            attn.qkv(args[0])
+def _run(
+    vit: nn.Module, x: torch.Tensor, add_layer: Callable[[torch.Tensor, int], None]
+) -> torch.Size:
+    """Run a network up to the queries and keys of its last layer.
 
-        hooks = [patches.register_forward_hook(note_grid)]
-        hooks += [layer.attn.qkv.register_forward_hook(add_layer) for layer in layers]
-        # The exception leaves no module whose call has begun: tracers note when calls begin and
-        # end, and lose count else.
-        hooks += [
-            layers[-1].register_forward_pre_hook(run_alone, prepend=True),
-            layers[-1].attn.register_forward_pre_hook(run_qkv, prepend=True),
-        ]
-        try:
-            self.vit.forward(x)
-        except _Done:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if seen < len(layers):
+    Args:
+        vit (Module): The network.
+        x (Tensor): ``(N, C, H, W)``.
+        add_layer (Callable): Called without autocast for each layer, with what its ``attn.qkv``
+            gives, ``(N, L, 3 heads d)``, and the number of heads.
+
+    Returns:
+        torch.Size: Height and width of the grid of patches.
+
+    Raises:
+        ValueError: If it runs in another way than a plain vision transformer.
+    """
+    layers, name = vit.layers, type(vit).__name__
+    grid, seen = torch.Size(), 0
+
+    def note_grid(module: nn.Module, args: tuple, out: torch.Tensor) -> None:
+        nonlocal grid
+        grid = out.shape[2:]
+
+    def pass_on(module: nn.Module, args: tuple, qkv: torch.Tensor) -> None:
+        nonlocal seen
+        if qkv.ndim != 3 or qkv.shape[1] != vit.num_extra_tokens + grid.numel():
             raise ValueError(
-                f'AttentionLocalizer: {type(self.vit).__name__} calls attn.qkv in {seen} of its '
-                f'{len(layers)} layers only; use a plain vision transformer'
+                f'AttentionLocalizer: attn.qkv of {name} gives {tuple(qkv.shape)}, but needed is '
+                f'one row for each of {tuple(grid)} patches and of {vit.num_extra_tokens} other '
+                'tokens; use a plain vision transformer'
             )
-        total = total / seen if self.method == 'sum' else total[:, rows].mean(dim=1)
-        return (total[:, extra:] * grid.numel()).unflatten(1, tuple(grid)).float()
+        with torch.autocast(qkv.device.type, enabled=False):
+            add_layer(qkv, layers[seen].attn.num_heads)
+        seen += 1
+        if seen == len(layers):
+            raise _Done
+
+    # Calls of the network, its last layer and that layer's attention never begin, only what is in
+    # them: an exception that ends a call confuses tracers, who count calls that begin and end.
+    def run_alone(layer: nn.Module, args: tuple) -> None:
+        layer.forward(*args)
+
+    def run_qkv(attn: nn.Module, args: tuple) -> None:
+        attn.qkv(args[0])
+
+    hooks = [
+        _patches(vit).register_forward_hook(note_grid),
+        *(layer.attn.qkv.register_forward_hook(pass_on) for layer in layers),
+        layers[-1].register_forward_pre_hook(run_alone, prepend=True),
+        layers[-1].attn.register_forward_pre_hook(run_qkv, prepend=True),
+    ]
+    try:
+        vit.forward(x)
+    except _Done:
+        return grid
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise ValueError(
+        f'AttentionLocalizer: {name} calls attn.qkv of {seen} layers instead of its {len(layers)}; '
+        'use a plain vision transformer'
+    )
 
 
 def _weights(qkv: torch.Tensor, heads: int, rows: slice = slice(None)) -> torch.Tensor:

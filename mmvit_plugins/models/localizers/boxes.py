@@ -78,18 +78,14 @@ def find_boxes(
             f'find_boxes: the response has the shape {tuple(response.shape)}, but (N, h, w) is '
             'needed'
         )
-    found = []
-    for image in response.detach().float().cpu().numpy():
-        found.append(_find_region(image, size, threshold, scale, clip_quantile, min_area))
     height, width = size
-    whole = (0.0, 0.0, width, height)
+    whole = (0, 0, width, height)
     boxes, statuses = [], []
-    for region, status in found:
-        box = whole
-        if status == 'ok':
-            box = _grow(region, size, margin, min_side, square)
-            if (box[2] - box[0]) * (box[3] - box[1]) > max_area * height * width:
-                box, status = whole, 'whole'
+    for image in response.detach().float().cpu().numpy():
+        region, status = _find_region(image, size, threshold, scale, clip_quantile, min_area)
+        box = whole if region is None else _grow(region, size, margin, min_side, square)
+        if status == 'ok' and (box[2] - box[0]) * (box[3] - box[1]) > max_area * height * width:
+            box, status = whole, 'whole'
         boxes.append(box)
         statuses.append(status)
     boxes = torch.tensor(boxes, dtype=torch.float32, device=response.device)
@@ -178,16 +174,16 @@ def _find_region(
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     limit = resized.mean(dtype=np.float64) if threshold == 'mean' else _otsu(image)
     mask = (resized > scale * limit).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    if not len(areas):
+    _, labels = cv2.connectedComponents(mask, connectivity=8)
+    areas = np.bincount(labels.ravel(), minlength=2)[1:]
+    if not areas.any():
         return None, 'empty'
     if areas.max() < min_area * height * width:
         return None, 'tiny'
     largest = np.flatnonzero(areas == areas.max()) + 1
     if len(largest) > 1:  # labels need not be in the order of the rows
         largest = labels[np.isin(labels, largest)]
-    return stats[largest[0], : cv2.CC_STAT_AREA].tolist(), 'ok'
+    return cv2.boundingRect((labels == largest[0]).astype(np.uint8)), 'ok'
 
 
 def _grow(
@@ -196,7 +192,7 @@ def _grow(
     """Turn a region ``(left, top, width, height)`` into a box inside the picture."""
     starts, sides = region[:2], [side * (1 + 2 * margin) for side in region[2:]]
     centres = [start + side / 2 for start, side in zip(starts, region[2:], strict=True)]
-    least = max(min_side * max(size), *(sides if square else ()))
+    least = max(min_side * max(size), max(sides) if square else 0)
     edges = []
     for centre, side, limit in zip(centres, sides, reversed(size), strict=True):
         side = min(max(side, least), limit)
