@@ -68,7 +68,9 @@ def use_headless_opencv() -> None:
         if line.startswith('opencv-python==')
     )
     run('-m', 'pip', 'uninstall', '--yes', 'opencv-python')
-    run('-m', 'pip', 'install', '--no-deps', pin.replace('opencv-python', 'opencv-python-headless'))
+    # both builds own one folder, so that removing one has damaged the other
+    headless = pin.replace('opencv-python', 'opencv-python-headless')
+    run('-m', 'pip', 'install', '--no-deps', '--force-reinstall', headless)
 
 
 def build() -> None:

@@ -533,7 +533,7 @@ def test_parameters_to_the_unit():
         ({'grid_size': 0}, r'grid_size=.* must be positive integers'),
         ({'grid_size': (3,)}, r'grid_size=\(3,\) must be one or two integers'),
         ({'grid_size': 2.0}, r'grid_size=2.0 must be'),
-        ({'embed_dims': 0}, r'embed_dims=.* must be positive integers'),
+        ({'embed_dims': 0}, r'embed_dims=0 must be a positive integer'),
         ({'num_heads': 3}, r'num_heads=3 must divide embed_dims=8'),
         ({'num_heads': 0}, r'num_heads=0 must'),
         ({'num_heads': 2.0}, r'num_heads=2.0 must'),
@@ -561,7 +561,7 @@ def test_parameters_to_the_unit():
         ({'out_type': 'maps', 'return_maps': True}, 'return_maps=False'),
         ({'out_type': 'maps', 'num_outs': 3}, 'num_outs=3 must be at least the 4 maps'),
         ({'out_type': 'maps', 'num_outs': 4.5}, 'num_outs=4.5 must'),
-        ({'out_type': 'maps', 'out_channels': 0}, r'out_channels=.* must be positive'),
+        ({'out_type': 'maps', 'out_channels': 0}, r'out_channels=0 must be a positive integer'),
     ],
     ids=str,
 )

@@ -294,7 +294,7 @@ def test_edges_stay_in_float32_under_autocast():
         (dict(order='pool_gcn', pool='avg'), "order='pool_gcn' needs super nodes"),
         (dict(nodes=None), "for any number take pool='soft'"),
         (dict(nodes=None, adjacency=None), "for any number take pool='soft'"),
-        (dict(nodes=None, pool='avg'), "for any number take pool='soft'"),
+        (dict(nodes=None, pool='avg'), "for any number take adjacency='similarity'"),
     ],
     ids=str,
 )

@@ -43,6 +43,25 @@ def check_options(owner: str, **options: tuple[object, Sequence]) -> None:
             raise ValueError(f'{owner}: {name}={value!r} must be one of {tuple(allowed)}')
 
 
+def check_positive(owner: str, many: bool = False, **values: object) -> None:
+    """Refuse what is no positive integer or, with ``many``, no sequence of them.
+
+    Args:
+        owner (str): The class to name in the error.
+        many (bool): Whether the values are sequences.
+        values: Argument's name to its value.
+
+    Raises:
+        ValueError: For the first value that is not allowed.
+    """
+    what = 'positive integers' if many else 'a positive integer'
+    for name, value in values.items():
+        numbers = value if many else [value]
+        good = isinstance(numbers, (list, tuple)) and numbers
+        if not good or any(type(number) is not int or number < 1 for number in numbers):
+            raise ValueError(f'{owner}: {name}={value!r} must be {what}')
+
+
 def initial_adjacency(nodes: int, adj_init: str) -> torch.Tensor:
     """Make the adjacency that training starts from: ``(nodes, nodes)``.
 
@@ -95,7 +114,8 @@ class GraphConv(nn.Module):
         if adjacency != 'identity':
             width = 1 if adjacency == 'learned_dynamic' else max(channels // SIMILARITY_RATIO, 1)
             self.query = nn.Linear(channels, width)
-            self.key = nn.Linear(channels, width)
+            # behind a softmax over nodes a key's bias would change nothing
+            self.key = nn.Linear(channels, width, bias=width == 1)
         self.linear = nn.Linear(channels, channels)
         norms = {'BN1d': nn.BatchNorm1d, 'LN': nn.LayerNorm, None: nn.Identity}
         self.norm = norms[norm](channels)
@@ -165,7 +185,8 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
         order (str): 'gcn_pool', the paper's, or 'pool_gcn', PIM's: the graph's nodes are the super
             nodes then.
         pool (str, optional): 'linear': learned weights for each node. 'soft': softmax, over the
-            nodes, of a linear layer of them. 'avg': one super node, the mean. None: no pooling.
+            nodes, of a linear layer of them. 'avg': one super node, the mean, whatever
+            ``num_supers`` and ``merge`` say. None: no pooling.
         num_supers (int, optional): Super nodes, by default one for 32 nodes.
         pool_act (str, optional): Activation of the super nodes: 'ReLU', 'GELU' or None.
         merge (str): 'mean' of the super nodes, or a 'linear' layer over them.
@@ -204,11 +225,16 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
             pool_act=(pool_act, ACTS),
             merge=(merge, MERGES),
         )
-        if nodes is None and (pool == 'linear' or adjacency == 'learned_dynamic'):
+        instead = {
+            "pool='linear'": "pool='soft' or 'avg'",
+            "adjacency='learned_dynamic'": "adjacency='similarity', 'identity' or None",
+        }
+        fixed = [a for a in (f'pool={pool!r}', f'adjacency={adjacency!r}') if a in instead]
+        if nodes is None and fixed:
             raise ValueError(
-                f'GraphFusion: pool={pool!r} with adjacency={adjacency!r} learns a number for each '
-                "node, so their number must be fixed (grid_size); for any number take pool='soft' "
-                "or 'avg' and adjacency='similarity', 'identity' or None"
+                f'GraphFusion: with {" and ".join(fixed)} a number is learned for each node, so '
+                'there must be a fixed number of them (grid_size); for any number take '
+                f'{" and ".join(instead[argument] for argument in fixed)}'
             )
         if pool in ('avg', None) and order == 'pool_gcn':
             raise ValueError(
@@ -217,10 +243,7 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
             )
         if num_supers is None:
             num_supers = max((nodes or NODES_PER_SUPER) // NODES_PER_SUPER, 1)
-        if not isinstance(num_supers, int) or num_supers < 1:
-            raise ValueError(
-                f'GraphFusion: num_supers={num_supers!r} must be a positive integer, or None'
-            )
+        check_positive('GraphFusion', num_supers=num_supers)
         self.channels = channels
         self.nodes = nodes
         self.order = order
@@ -229,7 +252,7 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
         if pool == 'linear':
             self.pool = nn.Linear(nodes, num_supers)
         elif pool == 'soft':
-            self.pool = nn.Linear(channels, num_supers)
+            self.pool = nn.Linear(channels, num_supers, bias=False)  # the softmax would not see it
         self.pool_act = ACTS[pool_act]()
         if self.pool is not None and merge == 'linear':
             self.merge = nn.Linear(num_supers, 1)
@@ -257,7 +280,7 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
         if self.pool_type == 'avg':
             weights, constant = x.new_full((x.shape[1],), 1 / x.shape[1]), 0
         else:
-            shares = self._shares()
+            shares = self._shares(x)
             weights = shares @ self.pool.weight
             constant = shares @ self.pool.bias
             if self.merge is not None:
@@ -276,15 +299,19 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
                 f'(N, {self.nodes or "n"}, {self.channels}) is needed'
             )
 
-    def _shares(self) -> torch.Tensor:
+    def _shares(self, like: torch.Tensor) -> torch.Tensor:
         """Tell what each super node adds to the vector: ``(K,)``."""
         if self.merge is not None:
             return self.merge.weight[0]
+        if self.pool is None:
+            return torch.ones(1, device=like.device, dtype=like.dtype)
         supers = self.pool.out_features
         return self.pool.weight.new_full((supers,), 1 / supers)
 
     def _pooled(self, x: torch.Tensor) -> torch.Tensor:
         """Pool nodes into super nodes: ``(N, n, C) -> (N, K, C)``."""
+        if self.pool is None:
+            return x.mean(dim=1, keepdim=True)
         if self.pool_type == 'linear':
             weight = self.pool.weight.to(x.dtype)
             return weight @ x + self.pool.bias.to(x.dtype)[:, None]
@@ -295,7 +322,7 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
 
     def _merged(self, x: torch.Tensor, conv: GraphConv | None) -> torch.Tensor:
         """Join super nodes, after a convolution: ``(N, K, C) -> (N, C)``."""
-        vector = weighted_sum(x, self._shares(), conv)
+        vector = weighted_sum(x, self._shares(x), conv)
         return vector if self.merge is None else vector + self.merge.bias
 
 

@@ -25,7 +25,7 @@ from ...layers import (
     relative_position_bias,
 )
 from ...registry import MODELS
-from .graph import GraphFusion, check_options
+from .graph import POOLS, GraphFusion, check_options, check_positive
 
 FUSES = ('node', 'channel')
 OUT_TYPES = ('vector', 'maps')
@@ -265,9 +265,11 @@ class MGFF(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        check_options('MGFF', fuse=(fuse, FUSES), out_type=(out_type, OUT_TYPES))
-        self.in_channels = _positive('in_channels', in_channels)
-        strides = _positive('strides', strides)
+        check_options(
+            'MGFF', fuse=(fuse, FUSES), out_type=(out_type, OUT_TYPES), pool=(pool, POOLS)
+        )
+        check_positive('MGFF', many=True, in_channels=in_channels, strides=strides)
+        self.in_channels = tuple(in_channels)
         maps = len(self.in_channels)
         if len(strides) != maps:
             raise ValueError(
@@ -277,12 +279,19 @@ class MGFF(BaseModule):
         self.grid = None
         if grid_size is not None:
             sides = (grid_size,) * 2 if isinstance(grid_size, int) else grid_size
-            self.grid = _positive('grid_size', sides)
+            check_positive('MGFF', many=True, grid_size=sides)
+            self.grid = tuple(sides)
             if len(self.grid) != 2:
                 raise ValueError(f'MGFF: grid_size={grid_size!r} must be one or two integers')
         channels = self.in_channels[-1] if embed_dims is None else embed_dims
-        _positive('embed_dims', (channels,))
-        if attention and (num_heads < 1 or channels % num_heads):
+        num_outs = maps if num_outs is None else num_outs
+        sizes = dict(embed_dims=channels, num_heads=num_heads, num_outs=num_outs)
+        check_positive(
+            'MGFF', **sizes, out_channels=out_channels, se_ratio=1 if se_ratio is None else se_ratio
+        )
+        if not 0 <= attn_drop_rate < 1:
+            raise ValueError(f'MGFF: attn_drop_rate={attn_drop_rate!r} must be in [0, 1)')
+        if attention and channels % num_heads:
             raise ValueError(
                 f'MGFF: num_heads={num_heads} must divide embed_dims={channels}; change either, or '
                 'set attention=False'
@@ -293,7 +302,6 @@ class MGFF(BaseModule):
                 f"with return_maps={return_maps} does not fit; set order='gcn_pool' and "
                 'return_maps=False'
             )
-        num_outs = maps if num_outs is None else num_outs
         if num_outs < maps:
             raise ValueError(f'MGFF: num_outs={num_outs} must be at least the {maps} maps')
         self.embed_dims = channels
@@ -348,7 +356,6 @@ class MGFF(BaseModule):
         )
         self.out_channels = fused
         if out_type == 'maps':
-            _positive('out_channels', (out_channels,))
             self.out_channels = out_channels
             self.lateral = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in self.in_channels)
             self.back = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for _ in range(maps))
@@ -420,15 +427,3 @@ class MGFF(BaseModule):
 def _to_map(tokens: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     """Put tokens ``(N, H W, C)`` back where they were: ``(N, C, H, W)``, a view."""
     return tokens.transpose(1, 2).unflatten(2, tuple(sides))
-
-
-def _positive(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    """Check a sequence of positive integers.
-
-    Raises:
-        ValueError: It is not one.
-    """
-    good = not isinstance(values, (int, str)) and len(values)
-    if not good or any(not isinstance(v, int) or v < 1 for v in values):
-        raise ValueError(f'MGFF: {name}={values!r} must be positive integers')
-    return tuple(values)
