@@ -14,16 +14,16 @@ from mmvit_plugins.datasets import DataError, NABirds
 NAMES = {
     0: 'Birds',
     9: 'Owls',
-    10: 'Snowy Owl',
+    8: 'Snowy Owl',
     102: "Clark's Grebe (Breeding)",
     295: 'Long-eared Owl',
     817: 'Grebes',
 }
-PARENTS = {9: 0, 817: 0, 10: 9, 295: 9, 102: 817}
+PARENTS = {9: 0, 817: 0, 8: 9, 295: 9, 102: 817}
 # picture id -> class, whether it is for training
 PICTURES = {
     'b-1': (295, 1),
-    'a-2': (10, 1),
+    'a-2': (8, 1),
     'c-3': (102, 1),
     'd-4': (102, 0),
     'e-5': (295, 0),
@@ -52,7 +52,7 @@ def root(tmp_path):
 @pytest.mark.parametrize(
     ('split', 'expected'),
     [
-        ('train', {'0295/b-1.jpg': 2, '0010/a-2.jpg': 0, '0102/c-3.jpg': 1}),
+        ('train', {'0295/b-1.jpg': 2, '0008/a-2.jpg': 0, '0102/c-3.jpg': 1}),
         ('test', {'0102/d-4.jpg': 1, '0295/e-5.jpg': 2, '0295/f-6.jpg': 2}),
     ],
 )
@@ -61,7 +61,7 @@ def test_labels_follow_the_order_of_the_ids(root, split, expected):
     found = [data.get_data_info(index) for index in range(len(data))]
     prefix = f'{root}/images/'
     assert {info['img_path'].removeprefix(prefix): info['gt_label'] for info in found} == expected
-    assert data.class_ids == (10, 102, 295), 'as numbers, not as text'
+    assert data.class_ids == (8, 102, 295), 'as numbers, not as text'
     assert data.metainfo['classes'] == ('Snowy Owl', "Clark's Grebe (Breeding)", 'Long-eared Owl')
 
 
@@ -140,23 +140,23 @@ def rename(root, old, new):
         ),
         (
             lambda r: edit(r, 'train_test_split.txt', 'a-2 1', 'a-2 0'),
-            'leaves class 10 (Snowy Owl) without pictures to train on',
+            'leaves class 8 (Snowy Owl) without pictures to train on',
         ),
         (
-            lambda r: edit(r, 'image_class_labels.txt', 'a-2 10', 'a-2 11'),
+            lambda r: edit(r, 'image_class_labels.txt', 'a-2 8', 'a-2 11'),
             'classes.txt has no name for class 11',
         ),
         (
-            lambda r: edit(r, 'image_class_labels.txt', 'a-2 10', 'a-2 ten'),
+            lambda r: edit(r, 'image_class_labels.txt', 'a-2 8', 'a-2 ten'),
             "image_class_labels.txt has 'ten' where a number belongs",
         ),
         (
-            lambda r: edit(r, 'images.txt', 'a-2 0010', 'b-1 0010'),
+            lambda r: edit(r, 'images.txt', 'a-2 0008', 'b-1 0008'),
             'images.txt names b-1 twice',
         ),
         (
-            lambda r: edit(r, 'images.txt', 'a-2 0010/a-2.jpg', '0010/a-2.jpg'),
-            "images.txt has a line of '0010/a-2.jpg' alone, where an id and more belong",
+            lambda r: edit(r, 'images.txt', 'a-2 0008/a-2.jpg', '0008/a-2.jpg'),
+            "images.txt has a line of '0008/a-2.jpg' alone, where an id and more belong",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def close(outs, wanted, tolerance=1e-12):
 
 @pytest.mark.parametrize('size', [(6, 4), (7, 5), (12, 9), (4, 8), (1, 1)])
 @pytest.mark.parametrize('kernel', [1, 2, 3])
-@pytest.mark.parametrize('grid', [None, (3, 2)])
+@pytest.mark.parametrize('grid', [None, (3, 2), (5, 4)])
 def test_unify_equals_its_equation(size, kernel, grid):
     module = randomise(Unify(4, 6, kernel, grid)).double()
     x = torch.randn(2, 4, *size, dtype=torch.float64)

@@ -266,16 +266,19 @@ def test_half_precision(options, dtype):
     assert out.dtype is dtype and (out.float() - expected).norm() < 0.06 * expected.norm()
 
 
-def test_edges_stay_in_float32_under_autocast():
-    """The sum of a learned number and a small change of it loses nothing."""
+def test_edges_are_in_float32_under_autocast():
+    """From the two numbers of each node on, which come from layers in half precision."""
     conv, x = randomise(GraphConv(CHANNELS, NODES)).float(), nodes_of().float()
-    with torch.no_grad():
-        conv.alpha.fill_(1e-4)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         edges = conv.edges(x)
-    assert edges.dtype is torch.float32
-    change = (conv.edges(x) - conv.adjacency).abs().max()
-    assert (edges - conv.edges(x)).abs().max() < 0.1 * change
+        q, k = (layer(x).float() for layer in (conv.query, conv.key))
+    wanted = conv.adjacency + conv.alpha * torch.tanh(q - k.mT)
+    assert edges.dtype is torch.float32 and close(edges, wanted, 1e-6)
+
+
+def test_similarity_is_measured_in_an_eighth_of_the_channels():
+    assert GraphConv(32, None, 'similarity').query.weight.shape == (4, 32)
+    assert GraphConv(4, None, 'similarity').key.weight.shape == (1, 4)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import ClsHead
@@ -20,7 +19,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ...registry import MODELS
-from ..localizers import crop_boxes, find_boxes
+from ..localizers import check_size, crop_boxes, find_boxes, resize_pictures
 
 FUSIONS = ('logit_mean', 'prob_mean', 'logit_max', 'stage2')
 
@@ -114,7 +113,7 @@ class TwoStageClassifier(ImageClassifier):
                 f'TwoStageClassifier: stage_weights={stage_weights!r} must be two numbers, not '
                 'negative and not both 0'
             )
-        self.input_size = _size(input_size)
+        self.input_size = check_size('TwoStageClassifier', 'input_size', input_size)
         self.box = _checked_box(box or {})
         self.fusion = fusion
         self.stage_weights = tuple(weight / sum(stage_weights) for weight in stage_weights)
@@ -229,10 +228,7 @@ class TwoStageClassifier(ImageClassifier):
 
     def resize(self, inputs: torch.Tensor) -> torch.Tensor:
         """Resize pictures to ``input_size``, with antialiasing, where they have another."""
-        if self.input_size is None or tuple(inputs.shape[2:]) == self.input_size:
-            return inputs
-        view = F.interpolate(inputs.float(), self.input_size, mode='bilinear', antialias=True)
-        return view.to(inputs.dtype)
+        return resize_pictures(inputs, self.input_size)
 
     def _classify(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.head(self.neck(maps) if self.with_neck else maps)
@@ -342,23 +338,6 @@ def _check_head(head: nn.Module | None) -> None:
             'need one plain logit for each class; use a head such as LinearClsHead or '
             'mmvit_plugins.MGFFHead'
         )
-
-
-def _size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Check a side, or height and width.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if size is None:
-        return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise ValueError(
-            f'TwoStageClassifier: input_size={size!r} must be None, a number of pixels, or height '
-            'and width'
-        )
-    return sides
 
 
 def _checked_box(box: dict) -> dict:

@@ -7,11 +7,11 @@ added over queries, heads and layers, is its importance. Rollout: Abnar and Zuid
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 
 from ...registry import MODELS
+from .sizes import check_size, resize_pictures
 
 METHODS = ('sum', 'rollout')
 QUERIES = ('patch', 'cls')
@@ -77,13 +77,7 @@ class AttentionLocalizer(BaseModule):
             raise ValueError(
                 f'AttentionLocalizer: mean={mean!r} and std={std!r} came; give both or neither'
             )
-        sides = (size, size) if isinstance(size, int) else size
-        if sides is not None and (len(sides) != 2 or min(sides) < 1):
-            raise ValueError(
-                f'AttentionLocalizer: size={size!r} must be None, a number of pixels, or height '
-                'and width'
-            )
-        self.size = sides and tuple(sides)
+        self.size = check_size('AttentionLocalizer', 'size', size)
         self.mean = mean
         self.std = std
         self.method = method
@@ -114,8 +108,7 @@ class AttentionLocalizer(BaseModule):
         Raises:
             ValueError: If a picture is smaller than a patch or has other channels.
         """
-        if self.size is not None and tuple(x.shape[2:]) != self.size:
-            x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True).to(x.dtype)
+        x = resize_pictures(x, self.size)
         patches, extra = _patches(self.vit), self.vit.num_extra_tokens
         least = (patches.in_channels, *patches.kernel_size)
         if x.ndim != 4 or x.shape[1] != least[0] or x.shape[2] < least[1] or x.shape[3] < least[2]:
