@@ -59,21 +59,42 @@ def alias_in_root(*names: str) -> None:
             ROOT_MODELS.register_module(name=name, module=MODELS.module_dict[name])
 
 
-def missing_host(name: str, host: str) -> Callable:
-    """Build what stands in for a component whose host is not installed.
+def host_error(host: str) -> ImportError | None:
+    """Tell why a host's models cannot be used; None if they can.
 
     Args:
-        name (str): The component's name.
-        host (str): The import name of the host that it needs, a key of ``HOSTS``.
-
-    Returns:
-        Callable: Raises ``ImportError`` with one sentence that names the host and how to install
-            it.
+        host (str): Its import name, a key of ``HOSTS``.
     """
     project, command = HOSTS[host]
+    if not is_available(host):
+        return ImportError(f'{project}, which is not installed: {command}')
+    try:
+        importlib.import_module(f'{host}.models')
+    except Exception as error:  # torchvision raises a RuntimeError beside a torch that is not its
+        cause = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no text"}'
+        reason = ImportError(f'{project}, which is installed but cannot be imported ({cause})')
+        reason.__cause__ = error
+        return reason
+    return None
+
+
+def register_missing(name: str, reason: ImportError) -> Callable:
+    """Register what stands in for a model whose host cannot be used, and return it.
+
+    A host that is missing or broken is thus no reason to do without the rest of the package.
+
+    Args:
+        name (str): The model's name.
+        reason (ImportError): From :func:`host_error`.
+
+    Returns:
+        Callable: Raises ``ImportError`` with one sentence that names the host and what is wrong
+            with it.
+    """
 
     def stand_in(*args, **kwargs):
-        raise ImportError(f'{SCOPE}.{name} needs {project}, which is not installed: {command}')
+        raise ImportError(f'{SCOPE}.{name} needs {reason}') from reason
 
     stand_in.__name__ = name
+    MODELS.register_module(name=name, module=stand_in)
     return stand_in

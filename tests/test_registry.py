@@ -76,6 +76,23 @@ def test_import_without_hosts(blocked):
     assert 'mmvit_plugins.AFFormerHead needs mmsegmentation, which is not installed: pip' in last
 
 
+def test_a_broken_host_leaves_the_rest_usable(tmp_path):
+    """As with a torchvision of another torch; what needs the host says what is wrong with it."""
+    (tmp_path / 'torchvision.py').write_text('raise RuntimeError("operator nms does not exist")')
+    code = (
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+        'from mmvit_plugins.registry import MODELS\n'
+        'm = MODELS.build(dict(type="MGFF", in_channels=(8,), strides=(4,), grid_size=2))\n'
+        'print(type(m))\n'
+        'MODELS.build(dict(type="MGFFHead", num_classes=2, in_channels=8))\n'
+    )
+    result = run(code)
+    assert 'MGFF' in result.stdout, result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert 'mmvit_plugins.MGFFHead needs mmpretrain, which is installed but cannot be' in last
+    assert '(RuntimeError: operator nms does not exist)' in last
+
+
 def test_is_available():
     assert is_available('torch') and not is_available('no_such_package')
 

@@ -349,5 +349,5 @@ def _checked_box(box: dict) -> dict:
     allowed = list(inspect.signature(find_boxes).parameters)[2:]
     if unknown := sorted(set(box) - set(allowed)):
         raise ValueError(f'TwoStageClassifier: box has {unknown}, but may have {allowed} only')
-    find_boxes(torch.zeros(1, 1, 1), (1, 1), **box)
+    find_boxes(torch.zeros(1, 1, 1, device='cpu'), (1, 1), **box)
     return dict(box)
