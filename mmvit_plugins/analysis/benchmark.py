@@ -110,8 +110,13 @@ def _runner(model: nn.Module, mode: str, x: Tensor, variant: Variant) -> Callabl
     last layer norm as that of a mean or of a mean square is, and it leaves no gradients behind.
     """
     call = network(model, mode)
-    if is_two_stage(model):  # else chance decides, on weights at random, what is looked at twice
+    if is_two_stage(model):
+        # else chance decides, on weights at random, what is looked at twice; a slope, since the
+        # response of untrained layers may be flat
         model.box = model.box | dict(min_area=0.0, min_side=1.0, max_area=1.0)
+        model.localizer.register_forward_hook(
+            lambda _, __, out: out + torch.linspace(0, 1, out.shape[-1], device=out.device)
+        )
     if variant.compile:
         call = torch.compile(call, dynamic=False)
     autocast = variant.dtype != 'float32'

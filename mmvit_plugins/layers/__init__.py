@@ -6,7 +6,7 @@ from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
 from .kept import Kept
 from .merging import PatchMerging
-from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise
+from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise, inference_on_cpu
 from .positions import relative_position_bias
 from .sizes import captured, ceil_div, compact, crop, known, pad, pad_to_multiple, resize_table
 from .squeeze import SqueezeExcite
@@ -31,6 +31,7 @@ __all__ = [
     'cut_windows',
     'depthwise',
     'drop_path_rates',
+    'inference_on_cpu',
     'init_linears',
     'init_weights',
     'join_windows',

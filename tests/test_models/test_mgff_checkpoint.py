@@ -192,9 +192,10 @@ def test_there_and_back(pim):
     assert agrees(module.double().eval(), theirs | head, nodes(), 1e-12)
 
 
-@pytest.mark.parametrize('channels', [CHANNELS, 3])
+@pytest.mark.parametrize('channels', [28, 3])
 def test_any_width_goes_back(channels):
-    state = GraphFusion(channels, NODES, **FORM).state_dict()
+    """Also where the mean of so many equal rows would be rounded in float32."""
+    state = drawn(GraphFusion(channels, NODES, **FORM))
     theirs = LAYOUT.from_ours(state)
     assert theirs['conv_q1.weight'].shape == (max(channels // 4, 1), channels, 1)
     assert equal(LAYOUT.to_ours(theirs), state)

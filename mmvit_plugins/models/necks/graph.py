@@ -115,7 +115,7 @@ class GraphConv(nn.Module):
             width = 1 if adjacency == 'learned_dynamic' else max(channels // SIMILARITY_RATIO, 1)
             self.query = nn.Linear(channels, width)
             # behind a softmax over nodes a key's bias would change nothing
-            self.key = nn.Linear(channels, width, bias=width == 1)
+            self.key = nn.Linear(channels, width, bias=adjacency != 'similarity')
         self.linear = nn.Linear(channels, channels)
         norms = {'BN1d': nn.BatchNorm1d, 'LN': nn.LayerNorm, None: nn.Identity}
         self.norm = norms[norm](channels)

@@ -19,6 +19,7 @@ from ...layers import (
     SqueezeExcite,
     attention,
     ceil_div,
+    inference_on_cpu,
     init_linears,
     known,
     pad_to_multiple,
@@ -29,6 +30,7 @@ from .graph import POOLS, GraphFusion, check_options, check_positive
 
 FUSES = ('node', 'channel')
 OUT_TYPES = ('vector', 'maps')
+FEW = 256  # places, from all pictures, up to which a product of matrices beats a convolution
 
 
 class Unify(nn.Module):
@@ -62,14 +64,25 @@ class Unify(nn.Module):
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, kernel_size)
             nn.init.trunc_normal_(self.conv.weight, std=0.02)
             nn.init.zeros_(self.conv.bias)
+            # as the maps are; otherwise large kernels are brought into it again for each picture
+            self.conv.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Unify."""
         if self.kernel_size > 1:
             x = pad_to_multiple(x, self.kernel_size)
         if self.conv is not None:
-            x = self.conv(x)
+            few = x.shape[0] * x.shape[2] * x.shape[3] <= FEW * self.kernel_size**2
+            x = self._multiply(x) if inference_on_cpu(x) and few else self.conv(x)
         return x if self.grid is None else fit(x, self.grid)
+
+    def _multiply(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve by a product of matrices, which is faster for few places."""
+        k = self.kernel_size
+        x = x.permute(0, 2, 3, 1)
+        x = x.unflatten(2, (x.shape[2] // k, k)).unflatten(1, (x.shape[1] // k, k))
+        weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x.transpose(2, 3).flatten(3), weight, self.conv.bias).permute(0, 3, 1, 2)
 
 
 def fit(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
