@@ -304,6 +304,28 @@ def test_checkpoint_of_one_stage(log, tmp_path):
         assert sum(WARNING in line for line in log()) == before + 1
 
 
+def test_checkpoint_of_one_stage_beside_a_file_of_the_localizer(log, tmp_path):
+    """The file that ``init_cfg`` names is loaded when it is needed, never over another."""
+    known = build(localizer=ATTENTION)
+    torch.save(known.localizer.vit.state_dict(), tmp_path / 'vit.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth'))
+    localizer = dict(ATTENTION, vit=dict(ATTENTION['vit'], init_cfg=init_cfg))
+    new = build(localizer=localizer)
+    own = {k: v for k, v in known.state_dict().items() if not k.startswith('localizer.')}
+    new.load_state_dict(own, strict=False)
+    x = pictures()
+    for _ in range(2):
+        for one, other in zip(known.predict(x), new.predict(x), strict=True):
+            assert torch.equal(one.crop_box, other.crop_box)
+    assert sum('loaded from its init_cfg' in line for line in log()) == 1
+
+    kept = build(localizer=localizer)
+    zeros = {k: torch.zeros_like(v) for k, v in known.state_dict().items()}
+    kept.load_state_dict(zeros)
+    kept.predict(x)
+    assert not any(p.any() for p in kept.localizer.parameters())
+
+
 def by_checkpoint(file, model):
     torch.save(model.state_dict(), file)
     new = build(localizer=ATTENTION)

@@ -248,7 +248,7 @@ class TwoStageClassifier(ImageClassifier):
         self, inputs: torch.Tensor, view: torch.Tensor, maps: Sequence[torch.Tensor] | None
     ) -> dict:
         """Find the boxes and cut out what is in them; all of :meth:`two_stages` but the logits."""
-        self._warn_of_random_weights()
+        self._make_sure_of_weights()
         response = self._respond(inputs, view, maps)
         boxes, statuses = find_boxes(response, inputs.shape[2:], **self.box)
         crops = view
@@ -293,18 +293,25 @@ class TwoStageClassifier(ImageClassifier):
         """List the localizer's modules that own parameters."""
         return [m for m in self.localizer.modules() if any(True for _ in m.parameters(False))]
 
-    def _warn_of_random_weights(self) -> None:
-        """Say once that the localizer was never loaded: its boxes look like others."""
+    def _make_sure_of_weights(self) -> None:
+        """Load what the localizer's ``init_cfg`` names if no checkpoint had anything of it, once.
+
+        A checkpoint of one stage has not. Random weights are warned of: their boxes look like any.
+        """
         if self._checked:
             return
         self._checked = True
         weighty = self._weighty()
+        cfgs = [getattr(module, 'init_cfg', None) for module in self.localizer.modules()]
+        named = any(isinstance(cfg, dict) and cfg.get('type') == 'Pretrained' for cfg in cfgs)
+        if named and not any(module.was_loaded for module in weighty):
+            print_log('TwoStageClassifier: the localizer is loaded from its init_cfg', 'current')
+            self.localizer.init_weights()
         if random := sum(not module.was_loaded for module in weighty):
             print_log(
                 f'TwoStageClassifier: {random} of the {len(weighty)} layers of the localizer were '
                 'never loaded but are random, and so are the boxes that come of them; load a '
-                'checkpoint of two stages, or set init_cfg in the localizer and call '
-                'init_weights()',
+                'checkpoint of two stages, or name weights in the init_cfg of the localizer',
                 logger='current',
                 level=logging.WARNING,
             )
