@@ -63,7 +63,7 @@ def main() -> None:
     add('--predict', action='store_true', help='time the path to the prediction as well')
     add('--train', action='store_true', help='time forward and backward in training mode as well')
     add('--flops', action='store_true', help='count the FLOPs as well')
-    add('--backbone-only', action='store_true', help='leave out neck and head')
+    add('--backbone-only', action='store_true', help='leave out neck, head and localizer')
     add('--repeats', type=int, default=20, help='rounds (default %(default)s)')
     add('--warmup', type=int, default=3, help='untimed runs of each (default %(default)s)')
     add('--inner', type=int, default=1, help='runs per measurement (default %(default)s)')
