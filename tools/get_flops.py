@@ -30,7 +30,9 @@ def main() -> None:
         metavar='PIXELS',
         help='height and width, or one number for both; default: what the config is made for',
     )
-    parser.add_argument('--backbone-only', action='store_true', help='leave out neck, head and localizer')
+    parser.add_argument(
+        '--backbone-only', action='store_true', help='leave out neck, head and localizer'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON, not text')
     args = parser.parse_args()
     with redirect_stdout(sys.stderr):  # hosts log to stdout while they build

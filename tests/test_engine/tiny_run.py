@@ -80,6 +80,8 @@ class Record(Hook):
                 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
             elif self.what != 'nothing':
                 storage.open = half_open
+                # a job in the background of a shell ignores interrupts
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 Half.signal = {'kill': signal.SIGKILL, 'interrupt': signal.SIGINT}[self.what]
 
 
