@@ -8,27 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS
-from mmengine.runner import load_checkpoint
 from torch import nn
 
-from ..analysis.build import build_model
-from ..checkpoint import read_checkpoint
 from ..models import T2TViT
 from ..registry import HOSTS, is_available
 from ..visualization import draw_cam
 from .errors import UserError
-from .importance import is_for_annotations, to_picture
 from .inference import (
     check_opacity,
-    default_device,
+    find_class_names,
     find_pictures,
-    find_test_dataset,
     for_each_picture,
     load_scoped_config,
+    open_model,
+    open_picture,
     save,
 )
 
@@ -138,52 +132,6 @@ def visualize_cam(
         save(draw_cam(image, activation, lines, opacity), Path(out, f'{name}.png'))
 
     for_each_picture(pictures, out, write)
-
-
-def open_model(cfg: Config, checkpoint: str, device: str | None) -> tuple[BaseModel, Compose]:
-    """Build the config's model with its weights, and the pipeline that reads a picture for it.
-
-    Raises:
-        UserError: It is no complete model with a backbone, or its test data are no picture files.
-    """
-    read_checkpoint(checkpoint)
-    if cfg.get('data_preprocessor') and 'backbone' in cfg.model:
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    steps = [step for step in find_test_dataset(cfg).pipeline if not is_for_annotations(step)]
-    if not any('LoadImage' in str(step['type']) for step in steps):
-        raise UserError(
-            f'the test pipeline of {cfg.filename} loads no picture files (LSGA-ViT, for one, '
-            'sees windows of a scene): give a config whose pipeline has LoadImageFromFile'
-        )
-    model = build_model(cfg)
-    if not isinstance(model, BaseModel) or getattr(model, 'backbone', None) is None:
-        raise UserError(
-            f'the model is a {type(model).__name__}: give the config of a classifier, segmentor or '
-            'detector with a backbone'
-        )
-    load_checkpoint(model, checkpoint, map_location='cpu')
-    return model.to(device or default_device()), Compose(steps)
-
-
-def open_picture(model: BaseModel, pipeline: Compose, path: Path) -> tuple[np.ndarray, dict]:
-    """Read a picture: what the network sees of it, RGB ``(H, W, 3)`` without padding, and a batch.
-
-    The pipeline reads the file itself, as it decodes it; mmdetection packs the id.
-    """
-    sample = pipeline({'img_path': str(path), 'img_id': 0})
-    return to_picture(sample['inputs']), model.data_preprocessor(pseudo_collate([sample]), False)
-
-
-def find_class_names(cfg: Config, checkpoint: str) -> Sequence[str]:
-    """Find the names of the classes: the checkpoint's, else the test data set's, else none."""
-    meta = read_checkpoint(checkpoint).get('meta') or {}
-    dataset = find_test_dataset(cfg)
-    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
-        kind = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
-    for known in (meta.get('dataset_meta'), dataset.get('metainfo'), getattr(kind, 'METAINFO', {})):
-        if known and known.get('classes'):
-            return known['classes']
-    return ()
 
 
 def find_class(target: int | str, names: Sequence[str], count: int) -> int:

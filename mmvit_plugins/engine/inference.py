@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
+from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
 from ..visualization import draw_classification, draw_segmentation
 from .errors import UserError
@@ -285,6 +288,91 @@ def find_test_dataset(cfg: Config) -> dict:
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
     return dataset
+
+
+def open_model(
+    cfg: Config,
+    checkpoint: str,
+    device: str | None,
+    check: Callable[[BaseModel], object] = lambda model: None,
+) -> tuple[BaseModel, Compose]:
+    """Build the config's model with its weights, and the pipeline that reads a picture for it.
+
+    Args:
+        cfg: The config of a classifier, segmentor or detector.
+        checkpoint: The weights.
+        device: As ``cuda:0``; the GPU if there is one.
+        check: What else refuses the model, before its weights are loaded.
+
+    Raises:
+        UserError: It is no complete model with a backbone, or its test data are no picture files.
+    """
+    read_checkpoint(checkpoint)
+    if cfg.get('data_preprocessor') and 'backbone' in cfg.model:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    steps = [step for step in find_test_dataset(cfg).pipeline if not is_for_annotations(step)]
+    if not any('LoadImage' in str(step['type']) for step in steps):
+        raise UserError(
+            f'the test pipeline of {cfg.filename} loads no picture files (LSGA-ViT, for one, '
+            'sees windows of a scene): give a config whose pipeline has LoadImageFromFile'
+        )
+    model = build_model(cfg)
+    if not isinstance(model, BaseModel) or getattr(model, 'backbone', None) is None:
+        raise UserError(
+            f'the model is a {type(model).__name__}: give the config of a classifier, segmentor or '
+            'detector with a backbone'
+        )
+    check(model)
+    load_checkpoint(model, checkpoint, map_location='cpu')
+    return model.to(device or default_device()), Compose(steps)
+
+
+def open_picture(model: BaseModel, pipeline: Compose, path: Path) -> tuple[np.ndarray, dict]:
+    """Read a picture: what the network sees of it, RGB ``(H, W, 3)`` without padding, and a batch.
+
+    The pipeline reads the file itself, as it decodes it; mmdetection packs the id.
+    """
+    sample = pipeline({'img_path': str(path), 'img_id': 0})
+    return to_picture(sample['inputs']), model.data_preprocessor(pseudo_collate([sample]), False)
+
+
+def find_class_names(cfg: Config, checkpoint: str) -> Sequence[str]:
+    """Find the names of the classes: the checkpoint's, else the test data set's, else none."""
+    meta = read_checkpoint(checkpoint).get('meta') or {}
+    dataset = find_test_dataset(cfg)
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        kind = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    for known in (meta.get('dataset_meta'), dataset.get('metainfo'), getattr(kind, 'METAINFO', {})):
+        if known and known.get('classes'):
+            return known['classes']
+    return ()
+
+
+def is_for_annotations(step: dict) -> bool:
+    """Tell whether a step of a pipeline loads annotations, which a picture alone does not have."""
+    kind = str(step['type']).rpartition('.')[2]
+    return kind.startswith('Load') and 'Annotation' in kind
+
+
+def to_picture(inputs: torch.Tensor) -> np.ndarray:
+    """Turn what a pipeline packs, ``(C, H, W)`` in BGR, into RGB ``(H, W, 3)``, uint8.
+
+    What the pipeline itself has normalised is stretched to what a picture can hold.
+
+    Raises:
+        UserError: It is no picture of 1 or 3 channels.
+    """
+    if not isinstance(inputs, torch.Tensor) or inputs.ndim != 3 or inputs.shape[0] not in (1, 3):
+        came = list(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+        raise UserError(
+            f'the test pipeline gives {came}, where one picture (1 or 3, H, W) can be shown: leave '
+            'out what makes several views of it'
+        )
+    pixels = inputs.float()
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > 255:
+        pixels = (pixels - low) / ((high - low) or 1) * 255
+    return pixels.flip(0).expand(3, -1, -1).permute(1, 2, 0).round().byte().numpy()
 
 
 def save(image: Image.Image, path: Path) -> None:

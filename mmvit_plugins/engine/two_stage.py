@@ -8,9 +8,17 @@ import numpy as np
 import torch
 
 from ..visualization import draw_two_stage
-from .cam import find_class_names, open_model, open_picture
 from .errors import UserError
-from .inference import check_opacity, find_pictures, for_each_picture, load_scoped_config, save
+from .inference import (
+    check_opacity,
+    find_class_names,
+    find_pictures,
+    for_each_picture,
+    load_scoped_config,
+    open_model,
+    open_picture,
+    save,
+)
 
 
 def visualize_two_stage(
