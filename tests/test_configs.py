@@ -1155,9 +1155,15 @@ CLASSIFY = """
 import sys
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer, get_model
 assert 'mmvit_plugins' not in sys.modules
 for config in sys.argv[1:]:
+    if 'two-stage_' in config:  # as a user without the localizer's file has to
+        cfg = Config.fromfile(config)
+        cfg.model.localizer.vit.init_cfg = None
+        cfg.dump('two-stage.py')
+        config = 'two-stage.py'
     model = get_model(config, device='cpu')
     if 'lsga_' in config:
         window = torch.zeros(1, model.backbone.in_channels, *model.backbone.window_size)

@@ -326,6 +326,13 @@ def test_checkpoint_of_one_stage_beside_a_file_of_the_localizer(log, tmp_path):
     assert not any(p.any() for p in kept.localizer.parameters())
 
 
+def test_a_missing_file_of_the_localizer_ends_in_a_sentence(tmp_path):
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth'))
+    model = build(localizer=ATTENTION | dict(vit=VIT | dict(init_cfg=init_cfg)))
+    with pytest.raises(FileNotFoundError, match=r'localizer.*vit\.pth can not.*; put that file'):
+        model.predict(pictures())
+
+
 def by_checkpoint(file, model):
     torch.save(model.state_dict(), file)
     new = build(localizer=ATTENTION)

@@ -306,7 +306,14 @@ class TwoStageClassifier(ImageClassifier):
         named = any(isinstance(cfg, dict) and cfg.get('type') == 'Pretrained' for cfg in cfgs)
         if named and not any(module.was_loaded for module in weighty):
             print_log('TwoStageClassifier: the localizer is loaded from its init_cfg', 'current')
-            self.localizer.init_weights()
+            try:
+                self.localizer.init_weights()
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    'TwoStageClassifier: no checkpoint with the localizer was loaded, so its '
+                    f"init_cfg is followed, but {str(error).rstrip('.')}; put that file there, "
+                    'load a checkpoint of two stages, or take out the init_cfg'
+                ) from error
         if random := sum(not module.was_loaded for module in weighty):
             print_log(
                 f'TwoStageClassifier: {random} of the {len(weighty)} layers of the localizer were '
