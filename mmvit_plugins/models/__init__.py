@@ -3,7 +3,7 @@
 from ..registry import alias_in_root, host_error, register_missing
 from .backbones import AFFormer, LSGAViT, SGFormer, SwinTransformer, T2TViT
 from .localizers import ActivationLocalizer, AttentionLocalizer
-from .necks import MGFF
+from .necks import MGFF, ToPyramid
 
 if (reason := host_error('mmseg')) is None:
     from .seg_heads import AFFormerHead
@@ -30,5 +30,6 @@ __all__ = [
     'SGFormer',
     'SwinTransformer',
     'T2TViT',
+    'ToPyramid',
     'TwoStageClassifier',
 ]

@@ -311,7 +311,7 @@ class TwoStageClassifier(ImageClassifier):
             except FileNotFoundError as error:
                 raise FileNotFoundError(
                     'TwoStageClassifier: no checkpoint with the localizer was loaded, so its '
-                    f"init_cfg is followed, but {str(error).rstrip('.')}; put that file there, "
+                    f'init_cfg is followed, but {str(error).rstrip(".")}; put that file there, '
                     'load a checkpoint of two stages, or take out the init_cfg'
                 ) from error
         if random := sum(not module.was_loaded for module in weighty):

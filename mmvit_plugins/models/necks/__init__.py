@@ -2,5 +2,14 @@
 
 from .graph import GraphConv, GraphFusion
 from .mgff import MGFF, SpatialAttention, Unify
+from .pyramid import Rescale, ToPyramid
 
-__all__ = ['MGFF', 'GraphConv', 'GraphFusion', 'SpatialAttention', 'Unify']
+__all__ = [
+    'MGFF',
+    'GraphConv',
+    'GraphFusion',
+    'Rescale',
+    'SpatialAttention',
+    'ToPyramid',
+    'Unify',
+]

@@ -7,8 +7,6 @@ arXiv:2202.03822 (github.com/chou141253/FGVC-PIM, MIT), whose weights load into
 :class:`GraphFusion`. This is an independent implementation.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -16,6 +14,7 @@ from torch import nn
 
 from ...checkpoint import ConvertsOnLoad
 from ...layers import attention, init_linears
+from .checks import check_options, check_positive
 
 ADJACENCIES = ('learned_dynamic', 'similarity', 'identity', None)
 ADJ_INITS = ('balanced', 'pim')
@@ -26,40 +25,6 @@ POOLS = ('linear', 'soft', 'avg')
 MERGES = ('mean', 'linear')
 SIMILARITY_RATIO = 8  # channels over those that similarity is measured in
 NODES_PER_SUPER = 32  # by default, as in PIM
-
-
-def check_options(owner: str, **options: tuple[object, Sequence]) -> None:
-    """Refuse what is not on offer.
-
-    Args:
-        owner (str): The class to name in the error.
-        options: Argument's name to its value and what is allowed.
-
-    Raises:
-        ValueError: For the first value that is not allowed.
-    """
-    for name, (value, allowed) in options.items():
-        if value not in tuple(allowed):
-            raise ValueError(f'{owner}: {name}={value!r} must be one of {tuple(allowed)}')
-
-
-def check_positive(owner: str, many: bool = False, **values: object) -> None:
-    """Refuse what is no positive integer or, with ``many``, no sequence of them.
-
-    Args:
-        owner (str): The class to name in the error.
-        many (bool): Whether the values are sequences.
-        values: Argument's name to its value.
-
-    Raises:
-        ValueError: For the first value that is not allowed.
-    """
-    what = 'positive integers' if many else 'a positive integer'
-    for name, value in values.items():
-        numbers = value if many else [value]
-        good = isinstance(numbers, (list, tuple)) and numbers
-        if not good or any(type(number) is not int or number < 1 for number in numbers):
-            raise ValueError(f'{owner}: {name}={value!r} must be {what}')
 
 
 def initial_adjacency(nodes: int, adj_init: str) -> torch.Tensor:

@@ -26,7 +26,8 @@ from ...layers import (
     relative_position_bias,
 )
 from ...registry import MODELS
-from .graph import POOLS, GraphFusion, check_options, check_positive
+from .checks import check_maps, check_options, check_positive
+from .graph import POOLS, GraphFusion
 
 FUSES = ('node', 'channel')
 OUT_TYPES = ('vector', 'maps')
@@ -381,7 +382,7 @@ class MGFF(BaseModule):
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Fuse the maps."""
-        self.check_inputs(inputs)
+        check_maps('MGFF', inputs, self.in_channels)
         unified = [unify(x) for unify, x in zip(self.unify, inputs, strict=True)]
         if self.fuse == 'channel':
             unified = [fit(x, unified[-1].shape[2:]) for x in unified]
@@ -396,26 +397,6 @@ class MGFF(BaseModule):
         if not self.return_maps:
             return (fused,)
         return (*(_to_map(t, side) for t, side in zip(tokens, sides, strict=True)), fused)
-
-    def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
-        """Refuse other maps than were announced.
-
-        Raises:
-            ValueError: Naming the first that does not fit.
-        """
-        if not isinstance(inputs, (tuple, list)) or len(inputs) != len(self.in_channels):
-            came = f'{len(inputs)} maps' if isinstance(inputs, (tuple, list)) else 'no sequence'
-            raise ValueError(
-                f'MGFF: {came} came, but in_channels={self.in_channels} announces '
-                f"{len(self.in_channels)}; set the backbone's out_indices or in_channels and "
-                'strides accordingly'
-            )
-        for i, (x, channels) in enumerate(zip(inputs, self.in_channels, strict=True)):
-            if x.ndim != 4 or x.shape[1] != channels:
-                raise ValueError(
-                    f'MGFF: map {i} has the shape {tuple(x.shape)}, but (N, {channels}, H, W) is '
-                    'needed; set in_channels to what the backbone returns'
-                )
 
     def _to_maps(
         self, inputs: Sequence[torch.Tensor], nodes: torch.Tensor, sides: Sequence[torch.Size]
