@@ -1,0 +1,14 @@
+"""AFFormer-base, Mask R-CNN on COCO: 36 epochs of batches of 16, many sizes (8 GPUs x 2).
+
+Run:       tools/dist_train.sh configs/detection/afformer_base_mask-rcnn_3x-ms_coco.py 8
+Cost:      @COST@
+Published: nothing that we found.
+Ours:      not trained yet.
+"""
+
+_base_ = [
+    '../_base_/models/afformer_mask-rcnn.py',
+    '../_base_/datasets/coco_instance_ms.py',
+    '../_base_/schedules/schedule_3x_adamw.py',
+    '../_base_/default_det.py',
+]

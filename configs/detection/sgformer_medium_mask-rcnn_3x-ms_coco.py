@@ -1,0 +1,11 @@
+"""SG-Former-medium, Mask R-CNN on COCO: 36 epochs of batches of 16, many sizes (8 GPUs x 2).
+
+Run:       tools/dist_train.sh configs/detection/sgformer_medium_mask-rcnn_3x-ms_coco.py 8
+Cost:      @COST@
+Published: nothing that we found.
+Ours:      not trained yet.
+"""
+
+_base_ = './sgformer_small_mask-rcnn_3x-ms_coco.py'
+
+model = dict(backbone=dict(arch='medium', drop_path_rate=0.2))

@@ -1,0 +1,11 @@
+"""SG-Former-medium, RetinaNet on COCO: 12 epochs of batches of 16 (8 GPUs x 2).
+
+Run:       tools/dist_train.sh configs/detection/sgformer_medium_retinanet_1x_coco.py 8
+Cost:      @COST@
+Published: nothing that we found.
+Ours:      not trained yet.
+"""
+
+_base_ = './sgformer_small_retinanet_1x_coco.py'
+
+model = dict(backbone=dict(arch='medium', drop_path_rate=0.2))

@@ -1,0 +1,16 @@
+"""T2T-ViT-14, RetinaNet on BCCD, 640x480, from scratch: 100 epochs of batches of 8 (1 GPU).
+
+Run:       python tools/train.py configs/detection/t2t_vit_14_retinanet_bccd.py
+Cost:      @COST@
+Published: nothing.
+Ours:      see README.md; a smaller run.
+"""
+
+_base_ = [
+    '../_base_/models/t2t_vit_retinanet.py',
+    '../_base_/datasets/bccd.py',
+    '../_base_/schedules/bccd_adamw.py',
+    '../_base_/default_det.py',
+]
+
+model = dict(bbox_head=dict(num_classes=3))
