@@ -240,7 +240,7 @@ def _is_number(value: Any, shape: tuple[int, ...]) -> bool:
 
 def _listed(names: Iterable[Any]) -> str:
     """Some names, and how many more there are."""
-    names = list(map(str, names))
+    names = list(map(repr, names))  # the class 1 is not the class '1'
     more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return ', '.join(names[:SHOWN]) + more
 
@@ -259,7 +259,8 @@ def check_classes(
     Raises:
         DataError: Classes are not in the file, or labels would get the names of others.
     """
-    missing = [name for name in classes if name not in file.categories.values()]
+    known = set(file.categories.values())
+    missing = [name for name in classes if name not in known]
     if missing:
         raise DataError(
             f'{file.path} has no category for {len(missing)} of the {len(classes)} classes '
@@ -354,7 +355,7 @@ def check_boxes(
         if filters:
             stay = int(empty.sum()) - out
             how = f'filter_empty_gt leaves out {out} of them' + (
-                f', the other {stay} stay, as they have annotations' if stay else ''
+                f', but not the {stay} whose annotations cannot be used' if stay else ''
             )
         elif test_mode:
             how = 'they stay, as test_mode leaves out nothing'

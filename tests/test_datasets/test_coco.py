@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
@@ -13,6 +14,7 @@ from mmengine.runner import BaseLoop
 from mmvit_plugins.datasets import DataError, check_dataset, checks, coco
 from mmvit_plugins.datasets.checks import check_layouts, empty_dataset
 from mmvit_plugins.datasets.coco import check_boxes, check_classes, read_coco
+from mmvit_plugins.engine import runtime
 from mmvit_plugins.engine.hooks import DataCheckHook
 
 CLASSES = ('cat', 'dog', 'bird')
@@ -195,12 +197,14 @@ def test_test_sets_may_lack_annotations_where_nothing_is_scored(write):
 
 def test_missing_classes_are_named(write):
     loader = dict(dataset=config(write(content()), ('cat', 'cow', 'dog')))
-    with pytest.raises(DataError) as caught:
-        check_layouts(loader)
-    assert (
-        'has no category for 1 of the 3 classes (cow), its categories are cat, dog, bird; set '
-        in str(caught.value)
+    words = (
+        r"for 1 of the 3 classes \('cow'\), its categories are 'cat', 'dog', 'bird'; set the data"
     )
+    with pytest.raises(DataError, match=words):
+        check_layouts(loader)
+    loader = dict(dataset=config(write(changed('categories', 0, name='1')), (1,)))
+    with pytest.raises(DataError, match=r"1 classes \(1\), its categories are '1', 'dog', 'bird'"):
+        check_layouts(loader)  # as the command line's options make of a class '1'
 
 
 @pytest.mark.parametrize(
@@ -208,11 +212,11 @@ def test_missing_classes_are_named(write):
     [
         (
             ('dog', 'cat'),
-            'the classes as dog, cat, but they .* of .*instances.json, cat, dog; list',
+            "the classes as 'dog', 'cat', but they .* of .*instances.json, 'cat', 'dog'; list",
         ),
         (
             ('cat', 'bird', 'dog'),
-            'lists the classes from label 1 on as bird, dog, but .*json, dog, bird; list the',
+            "classes from label 1 on as 'bird', 'dog', but .*json, 'dog', 'bird'; list the",
         ),
     ],
 )
@@ -224,7 +228,7 @@ def test_wrong_orders_are_named_both(write, classes, words):
 def test_two_categories_of_one_name_shift_labels(write):
     data = content()
     data['categories'].insert(1, dict(id=2, name='cat'))
-    with pytest.raises(DataError, match='from label 1 on as dog, bird, but .*json, cat, dog, bird'):
+    with pytest.raises(DataError, match="1 on as 'dog', 'bird', but .*, 'cat', 'dog', 'bird'"):
         check_layouts(dict(dataset=config(write(data))))
 
 
@@ -234,7 +238,7 @@ def test_long_lists_of_classes_are_cut(write):
     classes = [*CLASSES, *(f'c{i}' for i in range(30))]
     classes[10:12] = classes[11:9:-1]
     with pytest.raises(
-        DataError, match=r'from label 10 on as c8, c7, c9, .*, c16 and 13 more, but'
+        DataError, match="label 10 on as 'c8', 'c7', 'c9', .*, 'c16' and 13 more, but"
     ):
         check_classes(read_coco(write(data)), classes)
 
@@ -248,7 +252,7 @@ def test_annotations_of_other_categories_are_counted(write):
     assert level == logging.INFO
     assert sentence.startswith('2 of 4 annotations in ')
     assert sentence.endswith(
-        'are left out, as their categories are no classes of the config: cat, bird'
+        "are left out, as their categories are no classes of the config: 'cat', 'bird'"
     )
 
 
@@ -298,7 +302,7 @@ def test_pictures_without_boxes_are_counted(write):
 
     assert last() == ('they stay; filter_cfg=dict(filter_empty_gt=True) would leave out 1 of them')
     assert last(filter_cfg=dict(filter_empty_gt=True)) == (
-        'filter_empty_gt leaves out 1 of them, the other 1 stay, as they have annotations'
+        'filter_empty_gt leaves out 1 of them, but not the 1 whose annotations cannot be used'
     )
     assert last(filter_cfg=dict(filter_empty_gt=True), test_mode=True) == (
         'they stay, as test_mode leaves out nothing'
@@ -333,6 +337,33 @@ def test_a_file_is_read_once_for_both_looks(write, monkeypatch):
     assert len(read_coco(path).boxes) == 5
     coco.forget_files()
     assert read_coco(path) is not first and len(reads) == 3
+
+
+@pytest.mark.parametrize('format_only', [False, True])
+def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatch, format_only):
+    class Passed(Exception):
+        pass
+
+    def passed(cfg):
+        raise Passed
+
+    data = content()
+    del data['annotations']
+    cfg = Config(
+        dict(
+            test_cfg={},
+            test_dataloader=dict(dataset=config(write(data), test_mode=True)),
+            test_evaluator=[dict(type='CocoMetric', format_only=format_only)],
+        )
+    )
+    monkeypatch.setattr(runtime, 'prepare', lambda args: cfg)
+    monkeypatch.setattr(runtime, '_check_checkpoint', lambda path: None)
+    monkeypatch.setattr(runtime, '_build_runner', passed)
+    args = dict.fromkeys(
+        ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config')
+    )
+    with pytest.raises(Passed if format_only else DataError):
+        runtime.test(SimpleNamespace(**args))
 
 
 # With mmdetection's own data set, which is what the checks speak of
@@ -434,7 +465,7 @@ def test_default_classes_that_the_file_lacks(write, build):
     loader = dict(dataset=dict(type='CocoDataset', ann_file=path))
     check_layouts(loader)
     with pytest.raises(
-        DataError, match=r'no category for 77 of the 80 classes \(person, .*67 more\)'
+        DataError, match=r"no category for 77 of the 80 classes \('person', .*67 more\)"
     ):
         check_dataset(build(path, metainfo=None), 'train')
 
