@@ -361,7 +361,7 @@ def check_boxes(
             how = 'they stay, as test_mode leaves out nothing'
         else:
             how = 'they stay; filter_cfg=dict(filter_empty_gt=True) would leave out ' + (
-                'them all' if out == empty.sum() else f'{out} of them'
+                'all of them' if out == empty.sum() else f'{out} of them'
             )
         said.append((logging.INFO, f'{some}: {how}'))
     return said
