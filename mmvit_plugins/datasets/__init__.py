@@ -1,6 +1,7 @@
 """Data: NABirds and hyperspectral scenes as data sets, and checks of what comes in."""
 
-from .checks import CheckLabels, DataError, check_dataset
+from .checks import CheckLabels, check_dataset
+from .errors import DataError
 from .hyperspectral import (
     HSIBandDropout,
     HSICutout,

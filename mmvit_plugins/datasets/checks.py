@@ -10,6 +10,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..registry import TRANSFORMS
+from .coco import check_coco, check_coco_config
+from .errors import DataError
 
 _CUB_LISTS = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt')
 _ALL_CARS = ('cars_annos.mat', 'car_ims/')
@@ -33,25 +35,25 @@ TRAPS = {
 }
 
 
-class DataError(ValueError):
-    """Data that cannot be trained on; names the file or folder and how to repair it."""
-
-
-def check_layouts(config: Mapping) -> None:
-    """Check the folders of the data sets that a loader's config names, before any is built.
+def check_layouts(config: Mapping, labelled: bool = True) -> None:
+    """Check the files of the data sets that a loader's config names, before any is built.
 
     Args:
         config: ``dataset`` of a data loader, which may also repeat or join others.
+        labelled: Whether annotation files must hold annotations.
 
     Raises:
-        DataError: As :func:`check_layout`.
+        DataError: As :func:`check_layout` and :func:`check_coco_config`.
     """
     for inner in (config.get('dataset'), *config.get('datasets', ())):
         if isinstance(inner, Mapping):
-            check_layouts(inner)
-    kind = str(config.get('type', '')).rpartition('.')[2]
+            check_layouts(inner, labelled)
+    kind = config.get('type', '')
+    kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
     if kind in LAYOUTS:
         check_layout(kind, config.get('data_root') or '', config.get('split'))
+    elif kind == 'CocoDataset':
+        check_coco_config(config, labelled)
 
 
 def check_layout(kind: str, root: str, split: str | None = None) -> None:
@@ -115,14 +117,16 @@ def check_pictures(paths: Sequence[str], what: str) -> None:
 def check_dataset(dataset: Any, name: str) -> None:
     """Check that a data set holds samples and that pictures and annotations it will load exist.
 
-    Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it.
+    Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it;
+    and tells which boxes a detector will not see.
 
     Args:
         dataset: A data set of any host, also one that wraps others.
         name: What it is for, as ``train``.
 
     Raises:
-        DataError: It is empty, or pictures or annotation files are missing.
+        DataError: It is empty, or pictures or annotation files are missing, or as
+            :func:`check_coco`.
     """
     if len(dataset) == 0:
         raise empty_dataset(dataset, name)
@@ -130,12 +134,13 @@ def check_dataset(dataset: Any, name: str) -> None:
     for leaf in _leaves(dataset):
         if not hasattr(leaf, 'get_data_info') or getattr(leaf, 'backend_args', None):
             continue  # not a list of local files
-        infos = [leaf.get_data_info(index) for index in range(len(leaf))]
-        pictures = [str(info['img_path']) for info in infos if info.get('img_path')]
-        check_pictures(pictures, f'the {name} data set')
-        for info in infos:
-            annotation, image = info.get('seg_map_path'), str(info.get('img_path', ''))
-            if annotation and _loads_annotations(leaf) and not os.path.isfile(annotation):
+        check_coco(leaf)
+        # The boxes of all pictures at once would need gigabytes: only the paths are kept.
+        paths = [_paths(leaf.get_data_info(index)) for index in range(len(leaf))]
+        check_pictures([image for image, _ in paths if image], f'the {name} data set')
+        loads_maps = _loads_maps(leaf)
+        for image, annotation in paths:
+            if annotation and loads_maps and not os.path.isfile(annotation):
                 missing.append(annotation)
             if image.lower().endswith(('.jpg', '.jpeg')) and _ends_early(image):
                 truncated.append(image)
@@ -156,6 +161,10 @@ def check_dataset(dataset: Any, name: str) -> None:
 def empty_dataset(dataset: Any, name: str = '') -> DataError:
     """Build the error for a data set without samples; it names where they were looked for."""
     leaf = next(_leaves(dataset))
+    try:
+        check_coco(leaf)  # where it was emptied by its classes or filters, they say so
+    except DataError as error:
+        return error
     prefix = getattr(leaf, 'data_prefix', None) or {}
     places = [str(place) for place in prefix.values() if place]
     file = getattr(leaf, 'ann_file', '')
@@ -182,9 +191,17 @@ def _leaves(dataset: Any) -> Iterator[Any]:
             yield from _leaves(child)
 
 
-def _loads_annotations(dataset: Any) -> bool:
+def _paths(info: Mapping) -> tuple[str, str]:
+    """Return where a sample's picture and its label map are, '' for none."""
+    return str(info.get('img_path') or ''), str(info.get('seg_map_path') or '')
+
+
+def _loads_maps(dataset: Any) -> bool:
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    return any(type(step).__name__ == 'LoadAnnotations' for step in steps)
+    return any(
+        type(step).__name__ == 'LoadAnnotations' and getattr(step, 'with_seg', True)
+        for step in steps
+    )
 
 
 def _ends_early(path: str) -> bool:

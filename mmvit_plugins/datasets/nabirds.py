@@ -11,7 +11,8 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS
-from .checks import DataError, check_layout, check_pictures
+from .checks import check_layout, check_pictures
+from .errors import DataError
 
 SPLITS = {'train': 1, 'test': 0}  # as train_test_split.txt writes them
 

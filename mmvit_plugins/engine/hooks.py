@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
 from ..datasets.checks import check_dataset
+from ..datasets.coco import forget_files
 from ..registry import HOOKS
 from .errors import UserError
 from .storage import LAST, AtomicBackend, find_checkpoint
@@ -123,7 +124,7 @@ class DataCheckHook(Hook):
 
     Raises:
         DataError: A data set is empty, which would let mmengine's ``InfiniteSampler`` wait for
-            ever, or annotation files are missing.
+            ever, or annotation files are missing or wrong.
     """
 
     priority = 'VERY_HIGH'
@@ -135,3 +136,4 @@ class DataCheckHook(Hook):
             loop = getattr(runner, f'_{name}_loop')
             if isinstance(loop, BaseLoop) and is_main_process():
                 check_dataset(loop.dataloader.dataset, name)
+        forget_files()

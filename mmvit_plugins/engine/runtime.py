@@ -99,7 +99,9 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader and test_cfg: nothing to test')
-    check_layouts(cfg.test_dataloader)
+    metrics = filter(None, _as_list(cfg.get('test_evaluator')))
+    # What is only written for others to score needs no annotations, as on COCO's test set.
+    check_layouts(cfg.test_dataloader, not any(metric.get('format_only') for metric in metrics))
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:

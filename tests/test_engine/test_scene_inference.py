@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmvit_plugins.datasets.checks import DataError
+from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
 from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene

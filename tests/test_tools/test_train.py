@@ -246,6 +246,20 @@ custom_hooks = [dict(type='mmvit_plugins.DataCheckHook')]
 """
 
 
+def test_annotations_of_a_detector_are_checked_before_anything_is_built(run, tmp_path):
+    """The model and mmdetection need not even exist."""
+    (tmp_path / 'det.py').write_text(
+        "default_scope = 'mmengine'\n"
+        "model = dict(type='Detector')\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))\n"
+        'train_dataloader = dict(dataset=dict(\n'
+        "    type='mmdet.CocoDataset', data_root='data', ann_file='boxes.json'))\n"
+    )
+    done = run('train.py', 'det.py', '--work-dir', 'w')
+    assert done.returncode == 2
+    assert last(done).startswith('error: there is no annotation file data/boxes.json: put it there')
+
+
 def test_the_same_tools_train_and_test_a_classifier(run, tmp_path, make_scenes):
     """mmpretrain's own defaults are set too: stacked batches, flips as test-time augmentation."""
     pytest.importorskip('mmpretrain')

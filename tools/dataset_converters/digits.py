@@ -1,10 +1,13 @@
-"""Write scenes of handwritten digits as a small segmentation data set in ADE20K's folder layout.
+"""Write scenes of handwritten digits as a small data set for segmentation and for detection.
 
 The digits are the 1,797 real 8x8 pictures that scikit-learn ships (``load_digits``: Alpaydin and
 Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998); nothing is downloaded. 70 % of
 each class appear in training scenes only, 30 % in validation scenes only. A scene shows two to
 four of them, magnified, turned, sheared and coloured, on a textured ground. Classes: 0 is the
 ground, 1 + d the strokes of the digit d. The same options write the same bytes.
+
+Pictures and label maps lie as ADE20K's do. ``annotations/instances_SPLIT.json`` lists the same
+strokes digit by digit in COCO's format, with boxes and masks; category 1 + d is named 'd'.
 
     python tools/dataset_converters/digits.py --out data/digits
 """
@@ -80,13 +83,19 @@ def draw_digit(
 
 def draw_scene(
     pictures: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """One scene and its annotation: ``(size, size, 3)`` RGB and ``(size, size)``, both uint8.
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """One scene, its annotation, and the annotation's digits one by one.
 
-    A digit that would touch one already placed is moved, and left out after five tries.
+    A digit that would touch one already placed is moved, and left out after five tries; there is
+    always one.
+
+    Returns:
+        ``(size, size, 3)`` RGB; ``(size, size)`` labels; ``(size, size)`` for each digit, its
+        label on its strokes and 0 elsewhere. All uint8.
     """
     image = draw_ground(size, rng)
     annotation = np.zeros((size, size), np.uint8)
+    instances = []
     margin = np.ones((3, 3), np.uint8)
     for cell in rng.permutation(4)[: rng.integers(2, 5)]:
         digit = rng.choice(np.unique(labels))
@@ -101,9 +110,33 @@ def draw_scene(
             while colour.mean() - ground < MIN_CONTRAST:
                 colour = rng.uniform(0, 255, 3)
             image += coverage[..., None] * (colour.astype(np.float32) - image)
-            annotation[strokes > 0] = 1 + digit
+            instances.append(strokes * np.uint8(1 + digit))
+            annotation += instances[-1]
             break
-    return np.clip(image, 0, 255).astype(np.uint8), annotation
+    return np.clip(image, 0, 255).astype(np.uint8), annotation, instances
+
+
+def describe_instance(instance: np.ndarray) -> dict:
+    """COCO's category, box, area and mask of a digit, from its label on its strokes.
+
+    The mask is a run-length encoding as plain numbers: unlike polygons it is exact, also in holes,
+    and unlike the compressed form it needs no pycocotools to be written.
+    """
+    strokes = instance > 0
+    columns, rows = np.flatnonzero(strokes.any(0)), np.flatnonzero(strokes.any(1))
+    x, y = columns[0], rows[0]
+    flat = strokes.ravel(order='F')  # COCO counts down the columns, beginning with ground
+    ends = np.flatnonzero(np.diff(flat, prepend=False, append=not flat[-1]))
+    return {
+        'category_id': int(instance.max()),
+        'bbox': [int(v) for v in (x, y, columns[-1] - x + 1, rows[-1] - y + 1)],
+        'area': int(strokes.sum()),
+        'segmentation': {
+            'size': list(strokes.shape),
+            'counts': np.diff(ends, prepend=0).tolist(),
+        },
+        'iscrowd': 0,
+    }
 
 
 def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> bool:
@@ -138,13 +171,25 @@ def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> boo
     for position, name in enumerate(SPLITS):
         pictures, labels = data.images[split[name]], data.target[split[name]]
         images, annotations = out / 'images' / name, out / 'annotations' / name
+        coco = {
+            'images': [],
+            'annotations': [],
+            'categories': [{'id': 1 + digit, 'name': str(digit)} for digit in range(10)],
+        }
         images.mkdir(parents=True)
         annotations.mkdir(parents=True)
         for number in track(range(scenes[name]), description=name):
             rng = np.random.default_rng((seed, position, number))
-            image, annotation = draw_scene(pictures, labels, size, rng)
-            write(images / f'{number:05d}.jpg', image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95)
+            image, annotation, instances = draw_scene(pictures, labels, size, rng)
+            file = f'{number:05d}.jpg'
+            write(images / file, image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95)
             write(annotations / f'{number:05d}.png', annotation)
+            coco['images'].append({'id': number, 'file_name': file, 'width': size, 'height': size})
+            for instance in instances:
+                ids = {'id': 1 + len(coco['annotations']), 'image_id': number}
+                coco['annotations'].append(ids | describe_instance(instance))
+        text = json.dumps(coco, separators=(',', ':'))
+        (out / 'annotations' / f'instances_{name}.json').write_text(text)
     marker.write_text(json.dumps(dict(options, complete=True)))
     return True
 

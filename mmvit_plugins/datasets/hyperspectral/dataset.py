@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 
 from ...registry import DATASETS
-from ..checks import DataError
+from ..errors import DataError
 from .bands import BandTransform, build_band_transform
 from .scenes import Scene, load_scene
 from .splits import TEST, TRAIN, VAL, Split, labels_hash, make_split, report

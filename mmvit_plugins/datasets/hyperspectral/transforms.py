@@ -11,7 +11,7 @@ from numbers import Real
 import numpy as np
 
 from ...registry import TRANSFORMS
-from ..checks import DataError
+from ..errors import DataError
 
 
 class _WindowTransform:

@@ -1,0 +1,518 @@
+"""Checks of COCO files: each fault is named, and what mmdetection drops is counted as it does."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.registry import DATASETS
+from mmengine.runner import BaseLoop
+
+from mmvit_plugins.datasets import DataError, check_dataset, checks, coco
+from mmvit_plugins.datasets.checks import check_layouts, empty_dataset
+from mmvit_plugins.datasets.coco import check_boxes, check_classes, read_coco
+from mmvit_plugins.engine import runtime
+from mmvit_plugins.engine.hooks import DataCheckHook
+
+CLASSES = ('cat', 'dog', 'bird')
+NAN, INFINITE = float('nan'), float('inf')
+
+
+def box(picture, category, *numbers, **more):
+    area = numbers[2] * numbers[3] if len(numbers) == 4 else 1
+    return dict(image_id=picture, category_id=category, bbox=list(numbers), area=area) | more
+
+
+def content():
+    """Three pictures with boxes and one without; ids are in no order."""
+    boxes = [
+        box(7, 5, 0, 0, 10, 10),
+        box(7, 1, 5, 5, 20, 30),
+        box(3, 9, 90, 70, 20, 20),
+        box(8, 1, 1.5, 2.5, 1, 1),
+    ]
+    return {
+        'images': [
+            dict(id=number, file_name=f'{number}.jpg', width=100, height=80)
+            for number in (7, 3, 8, 4)
+        ],
+        'annotations': [dict(entry, id=number) for number, entry in enumerate(boxes, 11)],
+        'categories': [
+            dict(id=number, name=name) for number, name in zip((5, 1, 9), CLASSES, strict=True)
+        ],
+    }
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(data, name='instances.json'):
+        path = tmp_path / name
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+        return str(path)
+
+    return write
+
+
+def add(data, *boxes):
+    start = 100 + len(data['annotations'])
+    data['annotations'] += [dict(entry, id=number) for number, entry in enumerate(boxes, start)]
+    return data
+
+
+def config(path, classes=CLASSES, **more):
+    return dict(type='CocoDataset', ann_file=path, metainfo=dict(classes=classes)) | more
+
+
+def test_a_good_file_is_read(write):
+    file = read_coco(write(content()))
+    assert file.labelled and file.categories == {5: 'cat', 1: 'dog', 9: 'bird'}
+    assert file.names == ['7.jpg', '3.jpg', '8.jpg', '4.jpg']
+    np.testing.assert_array_equal(file.sizes, [(100, 80)] * 4)
+    np.testing.assert_array_equal(file.pictures, [0, 0, 1, 2])
+    np.testing.assert_array_equal(file.kinds, [0, 1, 2, 1])
+    np.testing.assert_array_equal(file.boxes[3], (1.5, 2.5, 1, 1))
+
+
+@pytest.mark.parametrize('classes', [CLASSES, ('cat', 'bird'), ['dog']])
+def test_all_classes_and_parts_in_order_pass(write, classes):
+    check_layouts(dict(dataset=config(write(content()), classes)))
+
+
+def changed(kind, number, **values):
+    data = content()
+    data[kind][number].update(values)
+    return data
+
+
+def without(kind, number, key):
+    data = content()
+    del data[kind][number][key]
+    return data
+
+
+FAULTS = {
+    '{"images": [': r'is no JSON file \(.*line 1.*\): fetch or write it anew',
+    '[1]': 'holds a list, COCO files hold an object with images, annotations and categories',
+    **{
+        json.dumps({key: value for key, value in content().items() if key != lost}): (
+            rf'instances.json has no list of {lost}, COCO files have images, annotations and '
+            'categories: correct ann_file, or convert'
+        )
+        for lost in content()
+    },
+    json.dumps(content() | {'annotations': {'11': {}}}): 'has no list of annotations',
+    json.dumps(content() | {'images': [1]}): r'images\[0\] is 1, not an object with id',
+    json.dumps(without('images', 2, 'width')): (
+        r'images\[2\] has no width; each of the images needs id, file_name, width, height: add it'
+    ),
+    json.dumps(without('annotations', 1, 'area')): (
+        r'annotations\[1\] has no area; each .* needs id, image_id, category_id, bbox, area'
+    ),
+    json.dumps(changed('images', 1, id=7)): '1 of the images have the id of another, .* is 7',
+    json.dumps(changed('annotations', 1, id=11)): '1 of the annotations have the id .* is 11',
+    json.dumps(changed('categories', 1, id=5)): '1 of the categories have the id of another',
+    json.dumps(changed('annotations', 2, category_id=2)): (
+        'the category_id of 1 of 4 annotations is not among the categories; annotation 13, the '
+        r'first, has 2 \(allowed are 5, 1, 9\): correct it, or add what it names to the categories'
+    ),
+    json.dumps(changed('annotations', 0, image_id=70)): (
+        'the image_id of 1 of 4 annotations is not among the images; annotation 11, the first, '
+        'has 70: correct it, or add what it names to the images'
+    ),
+    **{
+        json.dumps(changed('annotations', 1, bbox=wrong)): (
+            '1 of the annotations have a bbox that is not 4 finite numbers, the first is .* with '
+            'id 12; correct or remove it'
+        )
+        for wrong in ([NAN, 1, 2, 3], [1, 2, INFINITE, 3], [1, 2, 3, '4'], [1, 2, 3], None, 'x')
+    },
+    json.dumps(changed('annotations', 3, area=None)): 'area that is not a finite number.* id 14',
+    json.dumps(changed('annotations', 3, area=NAN)): 'area that is not a finite number, .* is nan',
+    json.dumps(changed('images', 0, height='80')): "height that is not a finite number.*'80' with",
+}
+
+
+@pytest.mark.parametrize(('text', 'words'), FAULTS.items(), ids=range(len(FAULTS)))
+def test_faults_of_a_file_are_named_before_anything_is_built(write, text, words):
+    path = write(text)
+    with pytest.raises(DataError, match=words) as caught:
+        check_layouts(dict(dataset=config(path)))
+    assert path in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_all_boxes_may_be_wrong(write):
+    data = content()
+    for entry in data['annotations']:
+        entry['bbox'] = [True] * 4
+    with pytest.raises(DataError, match='4 of the annotations have a bbox .* or remove them'):
+        read_coco(write(data))
+
+
+def test_numbers_of_any_length_are_numbers(write):
+    assert read_coco(write(changed('annotations', 0, area=10**30))).areas[0] == 1e30
+
+
+def test_a_missing_file_is_named(tmp_path):
+    lost = config('annotations/lost.json', data_root=str(tmp_path))
+    wrapped = dict(dataset=dict(type='RepeatDataset', times=2, dataset=lost))
+    for loader in (dict(dataset=lost), wrapped, dict(dataset=dict(lost, type='mmdet.CocoDataset'))):
+        with pytest.raises(DataError, match='there is no annotation file .*lost.json: put it'):
+            check_layouts(loader)
+    with pytest.raises(DataError, match='CocoDataset has no ann_file: set it'):
+        check_layouts(dict(dataset=config('')))
+    check_layouts(dict(dataset=dict(lost, data_root='s3://bucket')))
+    check_layouts(dict(dataset=dict(lost, backend_args=dict(backend='petrel'))))
+    check_layouts(dict(dataset=dict(lost, type='mmpretrain.CustomDataset')))
+
+
+def test_other_processes_only_look_whether_the_file_exists(write, monkeypatch):
+    monkeypatch.setattr(coco, 'is_main_process', lambda: False)
+    check_layouts(dict(dataset=config(write('no JSON'))))
+    with pytest.raises(DataError, match='no annotation file'):
+        check_layouts(dict(dataset=config('nowhere.json')))
+
+
+def test_files_of_other_formats_are_left_alone(write):
+    assert read_coco(write(content() | {'videos': []})) is None
+    assert read_coco(write(content() | {'annotations': [{'segments_info': []}]})) is None
+    lvis = content()
+    for image in lvis['images']:
+        image['coco_url'] = 'http://host/' + image.pop('file_name')
+    assert read_coco(write(lvis)).names[0] == 'http://host/7.jpg'
+
+
+def test_test_sets_may_lack_annotations_where_nothing_is_scored(write):
+    data = content()
+    del data['annotations']
+    loader = dict(dataset=config(write(data), test_mode=True))
+    check_layouts(loader, labelled=False)
+    with pytest.raises(DataError, match='no list of annotations'):
+        check_layouts(loader)
+    file = read_coco(write(data))
+    assert not file.labelled and check_boxes(file, (5, 1, 9), test_mode=True) == []
+
+
+def test_missing_classes_are_named(write):
+    loader = dict(dataset=config(write(content()), ('cat', 'cow', 'dog')))
+    words = (
+        r"for 1 of the 3 classes \('cow'\), its categories are 'cat', 'dog', 'bird'; set the data"
+    )
+    with pytest.raises(DataError, match=words):
+        check_layouts(loader)
+    loader = dict(dataset=config(write(changed('categories', 0, name='1')), (1,)))
+    with pytest.raises(DataError, match=r"1 classes \(1\), its categories are '1', 'dog', 'bird'"):
+        check_layouts(loader)  # as the command line's options make of a class '1'
+
+
+@pytest.mark.parametrize(
+    ('classes', 'words'),
+    [
+        (
+            ('dog', 'cat'),
+            "the classes as 'dog', 'cat', but they .* of .*instances.json, 'cat', 'dog'; list",
+        ),
+        (
+            ('cat', 'bird', 'dog'),
+            "classes from label 1 on as 'bird', 'dog', but .*json, 'dog', 'bird'; list the",
+        ),
+    ],
+)
+def test_wrong_orders_are_named_both(write, classes, words):
+    with pytest.raises(DataError, match=words):
+        check_layouts(dict(dataset=config(write(content()), classes)))
+
+
+def test_two_categories_of_one_name_shift_labels(write):
+    data = content()
+    data['categories'].insert(1, dict(id=2, name='cat'))
+    with pytest.raises(DataError, match="1 on as 'dog', 'bird', but .*, 'cat', 'dog', 'bird'"):
+        check_layouts(dict(dataset=config(write(data))))
+
+
+def test_long_lists_of_classes_are_cut(write):
+    data = content()
+    data['categories'] += [dict(id=20 + i, name=f'c{i}') for i in range(30)]
+    classes = [*CLASSES, *(f'c{i}' for i in range(30))]
+    classes[10:12] = classes[11:9:-1]
+    with pytest.raises(
+        DataError, match="label 10 on as 'c8', 'c7', 'c9', .*, 'c16' and 13 more, but"
+    ):
+        check_classes(read_coco(write(data)), classes)
+
+
+def said(file, ids=(5, 1, 9), **settings):
+    return check_boxes(file, ids, **settings)
+
+
+def test_annotations_of_other_categories_are_counted(write):
+    [(level, sentence), *_] = said(read_coco(write(content())), ids=(1,))
+    assert level == logging.INFO
+    assert sentence.startswith('2 of 4 annotations in ')
+    assert sentence.endswith(
+        "are left out, as their categories are no classes of the config: 'cat', 'bird'"
+    )
+
+
+def test_nothing_is_said_of_boxes_that_are_used(write):
+    data = content()
+    data['images'].pop()
+    assert said(read_coco(write(data))) == []
+    data = add(data, box(7, 5, 500, 0, 9, 9, ignore=1))  # left out on purpose
+    assert said(read_coco(write(data))) == []
+
+
+UNUSED = {
+    'right of it': box(3, 9, 100, 5, 9, 9),
+    'below it': box(3, 9, 5, 80, 9, 9),
+    'left of it': box(3, 9, -9, 5, 9, 9),
+    'above it': box(3, 9, 5, -9, 9, 9),
+    'no width': box(3, 9, 5, 5, 0, 9),
+    'no height': box(3, 9, 5, 5, 9, 0),
+    'thin': box(3, 9, 5, 5, 0.9, 9),
+    'flat': box(3, 9, 5, 5, 9, 0.9),
+    'no area': box(3, 9, 5, 5, 9, 9, area=0),
+    'turned': box(3, 9, 50, 50, -9, -9),
+}
+
+
+@pytest.mark.parametrize('wrong', UNUSED.values(), ids=UNUSED)
+def test_boxes_that_cannot_be_used_are_counted_and_the_first_is_named(write, wrong):
+    data = add(content(), wrong, dict(wrong, image_id=8))
+    [(level, sentence), *_] = said(read_coco(write(data)))
+    assert level == logging.WARNING
+    assert sentence.startswith('2 of 6 boxes in ') and sentence.endswith('in 3.jpg')
+    assert (
+        'outside of their picture, are less than a pixel wide or high, or have an area' in sentence
+    )
+
+
+def test_pictures_without_boxes_are_counted(write):
+    data = content()
+    data['annotations'] = data['annotations'][:3]
+    data = add(data, box(8, 1, 200, 0, 9, 9))
+    file = read_coco(write(data))
+
+    def last(**settings):
+        sentence = said(file, **settings)[-1][1]
+        assert sentence.startswith('2 of 4 pictures in ')
+        return sentence.partition(' have no box that is used: ')[2]
+
+    assert last() == ('they stay; filter_cfg=dict(filter_empty_gt=True) would leave out 1 of them')
+    assert last(filter_cfg=dict(filter_empty_gt=True)) == (
+        'filter_empty_gt leaves out 1 of them, but not the 1 whose annotations cannot be used'
+    )
+    assert last(filter_cfg=dict(filter_empty_gt=True), test_mode=True) == (
+        'they stay, as test_mode leaves out nothing'
+    )
+
+
+def test_sets_that_are_left_with_nothing_are_refused(write):
+    data = content() | {'annotations': []}
+    path = write(data)
+    filters = dict(filter_empty_gt=True)
+    with pytest.raises(DataError, match='no picture of .* is left .*: of 4, 0 have annotations of'):
+        check_layouts(dict(dataset=config(path, filter_cfg=filters)))
+    check_layouts(dict(dataset=config(path)))
+    check_layouts(dict(dataset=config(path, filter_cfg=filters, test_mode=True)))
+    path = write(content(), 'small.json')
+    with pytest.raises(DataError, match='of 4, 3 have .* and 0 have edges of min_size=90 or more'):
+        check_layouts(dict(dataset=config(path, filter_cfg=dict(min_size=90))))
+    with pytest.raises(DataError, match='none.json lists no pictures'):
+        check_layouts(
+            dict(dataset=config(write(content() | {'images': [], 'annotations': []}, 'none.json')))
+        )
+
+
+def test_a_file_is_read_once_for_both_looks(write, monkeypatch):
+    reads = []
+    load = json.load
+    monkeypatch.setattr(coco.json, 'load', lambda file: reads.append(file.name) or load(file))
+    path = write(content())
+    first = read_coco(path)
+    assert read_coco(path) is first and reads == [path]
+    write(add(content(), box(3, 9, 1, 1, 9, 9)))
+    assert len(read_coco(path).boxes) == 5
+    coco.forget_files()
+    assert read_coco(path) is not first and len(reads) == 3
+
+
+@pytest.mark.parametrize('format_only', [False, True])
+def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatch, format_only):
+    class Passed(Exception):
+        pass
+
+    def passed(cfg):
+        raise Passed
+
+    data = content()
+    del data['annotations']
+    cfg = Config(
+        dict(
+            test_cfg={},
+            test_dataloader=dict(dataset=config(write(data), test_mode=True)),
+            test_evaluator=[dict(type='CocoMetric', format_only=format_only)],
+        )
+    )
+    monkeypatch.setattr(runtime, 'prepare', lambda args: cfg)
+    monkeypatch.setattr(runtime, '_check_checkpoint', lambda path: None)
+    monkeypatch.setattr(runtime, '_build_runner', passed)
+    args = dict.fromkeys(
+        ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config')
+    )
+    with pytest.raises(Passed if format_only else DataError):
+        runtime.test(SimpleNamespace(**args))
+
+
+# With mmdetection's own data set, which is what the checks speak of
+
+
+@pytest.fixture
+def build(tmp_path):
+    """A data set of mmdetection's on a file, its pictures in place."""
+    pytest.importorskip('mmdet.datasets', exc_type=ImportError)
+    for number in (7, 3, 8, 4):
+        (tmp_path / f'{number}.jpg').write_bytes(b'\xff\xd8\xff\xd9')
+
+    def build(path, classes=CLASSES, **more):
+        settings = config(path, classes, data_prefix=dict(img=str(tmp_path)), pipeline=[]) | more
+        return DATASETS.build(settings | dict(type='mmdet.CocoDataset'))
+
+    return build
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    lines = []
+    for module in (coco, checks):
+        monkeypatch.setattr(module, 'print_log', lambda message, *_: lines.append(message))
+    return lines
+
+
+def test_mmdetection_numbers_labels_in_the_order_of_the_file(write, build):
+    """The trap itself: where this fails, the check of the order may go."""
+    dataset = build(write(content()), ('dog', 'cat'))
+    labels = [entry['bbox_label'] for entry in dataset.get_data_info(0)['instances']]
+    assert labels == [0, 1]  # a cat and a dog: metainfo would have them dog and cat
+    with pytest.raises(DataError, match='labels would get wrong names'):
+        check_dataset(dataset, 'train')
+
+
+def test_mmdetection_drops_what_is_counted(write, build):
+    data = add(content(), *UNUSED.values(), *(dict(wrong, image_id=4) for wrong in UNUSED.values()))
+    data = add(
+        data, box(8, 5, 1, 1, 9, 9, ignore=1), box(4, 1, -5, -5, 9, 9), box(4, 1, 99, 79, 1, 1)
+    )
+    data['images'] += [dict(id=i, file_name='7.jpg', width=50, height=i) for i in (20, 80, 90)]
+    path = write(add(data, box(80, 5, 1, 1, 3, 3), box(90, 5, 90, 90, 3, 3)))
+    file = read_coco(path)
+    for classes, ids in ((CLASSES, (5, 1, 9)), (('cat',), (5,)), (('dog', 'bird'), (1, 9))):
+        for filters in (None, dict(filter_empty_gt=True), dict(filter_empty_gt=True, min_size=25)):
+            dataset = build(path, classes, filter_cfg=filters)
+            everything = build(path, classes)
+            used = [
+                info['instances'] for info in map(everything.get_data_info, range(len(everything)))
+            ]
+            sentences = ' '.join(sentence for _, sentence in said(file, ids, filter_cfg=filters))
+            known = [entry for entry in data['annotations'] if entry['category_id'] in ids]
+            unused = len(known) - sum(map(len, used)) - sum('ignore' in entry for entry in known)
+            if unused:
+                assert f'{unused} of {len(data["annotations"])} boxes' in sentences
+            empty = sum(not instances for instances in used)
+            assert f'{empty} of {len(data["images"])} pictures' in sentences
+            if filters == dict(filter_empty_gt=True):
+                out = len(everything) - len(dataset)
+                assert f'leaves out {out} of them' in sentences
+
+
+def mixed(dataset):
+    from mmdet.datasets import MultiImageMixDataset
+
+    return MultiImageMixDataset(dataset=dataset, pipeline=[])
+
+
+WRAPPERS = {
+    'alone': lambda dataset: dataset,
+    'repeated': lambda dataset: RepeatDataset(dataset, times=2),
+    'joined': lambda dataset: ConcatDataset([dataset, dataset]),
+    'mixed': mixed,
+}
+
+
+@pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
+def test_wrapped_sets_are_checked(write, build, logged, tmp_path, wrap):
+    data = add(content(), UNUSED['thin'])
+    dataset = build(write(data))
+    check_dataset(wrap(dataset), 'train')
+    assert any('1 of 5 boxes in' in line for line in logged)
+    assert any('1 of 4 pictures in' in line for line in logged)
+
+    (tmp_path / '8.jpg').write_bytes(b'\xff\xd8')
+    check_dataset(wrap(dataset), 'train')
+    assert 'pictures of the train data set are cut off' in logged[-1]
+    (tmp_path / '8.jpg').unlink()
+    with pytest.raises(DataError, match=r'lacks 1 of 4 pictures .*8\.jpg'):
+        check_dataset(wrap(dataset), 'train')
+    with pytest.raises(DataError, match='labels would get wrong names'):
+        check_dataset(wrap(build(write(data), ('dog', 'cat'))), 'train')
+
+
+def test_default_classes_that_the_file_lacks(write, build):
+    """A config without metainfo has COCO's 80 classes, which only the built set tells."""
+    path = write(content())
+    loader = dict(dataset=dict(type='CocoDataset', ann_file=path))
+    check_layouts(loader)
+    with pytest.raises(
+        DataError, match=r"no category for 77 of the 80 classes \('person', .*67 more\)"
+    ):
+        check_dataset(build(path, metainfo=None), 'train')
+
+
+def test_sets_that_cannot_be_built_for_emptiness_say_why(write, build):
+    data = content()
+    data['annotations'] = data['annotations'][:1]
+    lazy = build(write(data), ('dog',), filter_cfg=dict(filter_empty_gt=True), lazy_init=True)
+    with pytest.raises(ValueError, match='concatenate') as caught:
+        lazy.full_init()
+    assert not isinstance(caught.value, DataError)
+    assert 'of 4, 0 have annotations of the classes' in str(empty_dataset(lazy, 'train'))
+
+
+def test_a_training_set_needs_annotations(write, build):
+    data = content()
+    del data['annotations']
+    path = write(data)
+    check_dataset(build(path, test_mode=True), 'test')
+    with pytest.raises(DataError, match='has no list of annotations'):
+        check_dataset(build(path), 'train')
+
+
+def test_label_maps_are_asked_for_where_they_are_loaded(write, build, tmp_path):
+    places = dict(img=str(tmp_path), seg=str(tmp_path / 'maps'))
+    for with_seg in (False, True):
+        steps = [dict(type='mmdet.LoadAnnotations', with_bbox=True, with_seg=with_seg)]
+        dataset = build(write(content()), data_prefix=places, pipeline=steps)
+        if with_seg:
+            with pytest.raises(DataError, match='lacks 4 of 4 annotation files'):
+                check_dataset(dataset, 'train')
+        else:
+            check_dataset(dataset, 'train')
+
+
+def test_the_hook_checks_each_loop_and_frees_what_was_read(write, build, logged):
+    class Loop(BaseLoop):
+        def __init__(self, dataset):
+            self.dataloader = SimpleNamespace(dataset=dataset)
+
+        run = None
+
+    good, bad = write(content(), 'good.json'), write(add(content(), UNUSED['flat']), 'bad.json')
+    loops = dict(_train_loop=Loop(build(good)), _val_loop=Loop(build(bad, test_mode=True)))
+    DataCheckHook().before_run(SimpleNamespace(**loops, _test_loop=None))
+    assert [line for line in logged if 'bad.json' in line and ' boxes ' in line]
+    assert coco._read.cache_info().currsize == 0
+    loops['_train_loop'] = Loop(build(good, ('bird', 'cat')))
+    with pytest.raises(DataError, match='list the classes in that order'):
+        DataCheckHook().before_run(SimpleNamespace(**loops, _test_loop=None))
