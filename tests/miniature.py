@@ -4,12 +4,14 @@
 repository run on it within seconds, through the same classes.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from scipy.io import savemat
 
@@ -141,7 +143,10 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
     cfg.default_hooks.checkpoint.save_optimizer = False  # hundreds of megabytes that none reads
     if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
-    if cfg.default_scope == 'mmpretrain':  # many classes of a picture each; few of them will do
+    for evaluator, loader in ((cfg.val_evaluator, 1), (cfg.test_evaluator, 2)):
+        if evaluator and 'ann_file' in evaluator:
+            evaluator.ann_file = str(root / loaders[loader].dataset.ann_file)
+    if cfg.default_scope != 'mmseg':  # many classes of a picture each; few of them will do
         for loader in loaders:
             loader.dataset.indices = 2
         loaders[0].dataset.indices = 2 * iterations
@@ -158,8 +163,11 @@ def fit(cfg: Config, root: Path, crop: int = 64, iterations: int = 2) -> Config:
         kind = step['type']
         if kind in ('RandomResize', 'Resize'):
             step.scale = (2 * crop, crop)
+        elif kind == 'RandomChoiceResize':
+            step.scales = [(crop, 2 * crop), (crop + 9, 2 * crop)]
         elif kind in ('RandomCrop', 'CenterCrop'):
-            step.crop_size = (crop, crop)
+            absolute = step.get('crop_type') != 'absolute_range'
+            step.crop_size = (crop, crop) if absolute else (crop // 2, crop)
         elif kind in ('RandomResizedCrop', 'ResizeEdge'):
             step.scale = crop
         elif kind == 'TestTimeAug' and len(step.transforms[0]) > 2:
@@ -285,7 +293,58 @@ def _make_pets(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
         (root / f'annotations/{file}.txt').write_text(''.join(lines))
 
 
+def _make_coco(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    splits = {
+        split: (f'annotations/instances_{split}2017.json', f'{split}2017')
+        for split in ('train', 'val')
+    }
+    _make_boxes(root, pictures, size, rng, splits, CocoDataset.METAINFO['classes'])
+
+
+def _make_bccd(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
+    splits = {
+        split: (f'coco/instances_{split}.json', 'JPEGImages') for split in ('train', 'val', 'test')
+    }
+    _make_boxes(root, pictures, size, rng, splits, ('RBC', 'WBC', 'Platelets'))
+
+
+def _make_boxes(root: Path, pictures: int, size: tuple[int, int], rng, splits, classes) -> None:
+    """Write pictures of two boxes each, the last of a split without any, in COCO's format."""
+    height, width = size
+    for split, (file, folder) in splits.items():
+        images, annotations = [], []
+        for number in range(2 * pictures + 1):
+            image = rng.integers(0, 60, (*size, 3), dtype=np.uint8)
+            name = f'{split}{number}.jpg'
+            images.append(dict(id=number, file_name=name, height=height, width=width))
+            for _ in range(2 if number < 2 * pictures else 0):
+                x, y = int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2))
+                w, h = int(rng.integers(9, width // 2)), int(rng.integers(9, height // 2))
+                label = int(rng.integers(len(classes)))
+                image[y : y + h, x : x + w] = rng.integers(100, 256, 3)
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=number,
+                        category_id=label + 1,
+                        bbox=[x, y, w, h],
+                        area=w * h,
+                        iscrowd=0,
+                        segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
+                    )
+                )
+            _write(root / folder / name, image)
+        categories = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            json.dumps(dict(images=images, annotations=annotations, categories=categories))
+        )
+
+
 CLASSIFIED = {
+    'bccd': _make_bccd,
+    'coco': _make_coco,
     'in1k': _make_imagenet,
     'grocery22': _make_grocery,
     'cub': _make_cub,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import mmcv.ops
 import mmengine.registry
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from mmvit_plugins.converters import CONVERTERS
 from mmvit_plugins.datasets.checks import LAYOUTS
 from mmvit_plugins.datasets.hyperspectral import SCENES, build_band_transform
 from mmvit_plugins.engine.runtime import _set_tta
+from mmvit_plugins.models.backbones.base import Backbone
 from mmvit_plugins.registry import HOSTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +53,7 @@ class Method:
         return [f'{self.name}_{variant}_{key}' for variant in self.variants]
 
 
+ON_COCO = ('retinanet_1x_coco', 'mask-rcnn_1x_coco', 'mask-rcnn_3x-ms_coco')
 METHODS = (
     Method(
         'afformer',
@@ -67,6 +70,10 @@ METHODS = (
     Method('t2t_vit', ('14', 't_14'), ('in1k',)),
     Method('t2t_vit', ('7', '10', '12'), ('in1k',), runs=False),
     Method('t2t_vit', ('19', '24', 't_19', 't_24'), ('in1k',), runs=False),
+    Method('afformer', ('base',), (*ON_COCO, 'retinanet_bccd')),
+    Method('sgformer', ('small', 'medium', 'base'), (*ON_COCO, 'retinanet_bccd'), (0.1, 0.2, 0.4)),
+    Method('swin', ('tiny', 'small', 'base'), (*ON_COCO, 'retinanet_bccd'), (0.2, 0.2, 0.3)),
+    Method('t2t_vit', ('14',), (*ON_COCO, 'retinanet_bccd')),
 )
 # each group under one recipe: its configs differ in the model only
 COMPARISONS = (
@@ -79,6 +86,8 @@ COMPARISONS = (
     ('sgformer_small_grocery22', 'mgff_sgformer-small_grocery22', 'vit-tiny_grocery22'),
     ('resnet50_grocery22', 'mgff_resnet50_grocery22'),
     ('swin_tiny_grocery22', 'mgff_swin-tiny_grocery22', 'two-stage_mgff_swin-tiny_grocery22'),
+    ('resnet50_retinanet_bccd', 'swin_tiny_retinanet_bccd', 'sgformer_small_retinanet_bccd'),
+    ('resnet50_retinanet_bccd', 'afformer_base_retinanet_bccd', 't2t_vit_14_retinanet_bccd'),
 )
 # MGFF: the four sets of the paper with their classes, and parts of the neck taken away or exchanged
 FINE = {'cub': 200, 'nabirds': 555, 'cars': 196, 'pets': 37}
@@ -135,6 +144,7 @@ SCOPES = {
     if 'train_dataloader' in (cfg := Config.fromfile(path))
 }
 SEGMENTORS = [name for name, scope in SCOPES.items() if scope == 'mmseg']
+DETECTORS = [name for name, scope in SCOPES.items() if scope == 'mmdet']
 HYPERSPECTRAL = [name for name in SCOPES if name.startswith('lsga_')]
 CLASSIFIERS = [
     name for name, scope in SCOPES.items() if scope == 'mmpretrain' and name not in HYPERSPECTRAL
@@ -165,7 +175,9 @@ NAMED_PARTS = {
     'dataset',
     'dataset_type',
     'ignore_index',
+    'load_annotations',
     'metainfo',
+    'resize',
     'test_pipeline',
     'train_pipeline',
 }
@@ -199,6 +211,8 @@ def find_class(name: str):
             found = node.get(name)
         if found is not None:
             return found
+    if found := getattr(mmcv.ops, name, None):  # as mmdetection looks up 'nms' and 'RoIAlign'
+        return found
     raise KeyError(name)
 
 
@@ -301,6 +315,9 @@ def test_builds_in_its_host_with_channels_that_fit(name):
             out = model.neck.out_channels
         assert model.head.in_channels == out
         return
+    if cfg.default_scope == 'mmdet':
+        check_pyramid(model, channels)
+        return
     if model.with_neck:
         assert model.neck.in_channels == channels
         assert model.decode_head.feature_strides == list(model.backbone.strides)
@@ -310,6 +327,28 @@ def test_builds_in_its_host_with_channels_that_fit(name):
         wanted = channels[head.in_index] if isinstance(head.in_index, int) else channels
         assert head.in_channels == wanted
     assert cfg.model.test_cfg.mode == 'whole'
+
+
+def check_pyramid(model, channels):
+    """From the backbone through all necks to the anchors: channels and strides."""
+    ours = isinstance(model.backbone, Backbone)
+    strides = list(model.backbone.strides) if ours else [8, 16, 32]  # ResNet's are of its stages
+    *first, fpn = model.neck if isinstance(model.neck, torch.nn.Sequential) else [model.neck]
+    for neck in first:
+        assert list(neck.in_channels) == channels
+        channels, strides = list(neck.out_channels), list(neck.strides)
+    assert (fpn.in_channels, fpn.start_level) == (channels, 0)
+    head = getattr(model, 'rpn_head', None) or model.bbox_head
+    assert head.in_channels == fpn.out_channels
+    anchors = [x for x, _ in head.prior_generator.strides]
+    assert anchors == [strides[0] * 2**i for i in range(fpn.num_outs)]
+    assert anchors[: len(strides)] == strides
+    if hasattr(model, 'roi_head'):
+        roi = model.roi_head
+        for part in (roi.bbox_roi_extractor, roi.mask_roi_extractor):
+            assert part.featmap_strides == strides
+            assert part.out_channels == fpn.out_channels
+        assert {roi.bbox_head.in_channels, roi.mask_head.in_channels} == {fpn.out_channels}
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -397,6 +436,34 @@ def test_classes_and_sizes_agree(name):
     assert cfg.tta_pipeline[:-1] == cfg.test_pipeline[:-1]
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_pipeline
     assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_classes_annotations_and_pictures_agree(name):
+    cfg = load(name)
+    loaders = [cfg[f'{part}_dataloader'] for part in ('train', 'val', 'test')]
+    heads = cfg.model.get('roi_head') or {}
+    heads = [head for key in ('bbox_head', 'mask_head') if (head := heads.get(key))]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        metas = [
+            find_class(loader.dataset.type).METAINFO | loader.dataset.get('metainfo', {})
+            for loader in loaders
+        ]
+    classes = {len(meta['classes']) for meta in metas} | {len(meta['palette']) for meta in metas}
+    assert classes == {head.num_classes for head in heads or [cfg.model.bbox_head]}
+    for loader, evaluator in zip(loaders[1:], (cfg.val_evaluator, cfg.test_evaluator), strict=True):
+        data = loader.dataset
+        assert evaluator.ann_file == data.data_root + data.ann_file
+        assert data.test_mode and data.pipeline == cfg.test_pipeline
+    masks = [step.get('with_mask', False) for step in cfg.train_pipeline if 'Ann' in step.type]
+    assert masks == [cfg.model.type == 'MaskRCNN'] == ['segm' in cfg.val_evaluator.metric]
+    assert cfg.test_pipeline[0].type == 'LoadImageFromFile', (
+        'inference_detector replaces the first step'
+    )
+    if data_of(name) == 'bccd':
+        assert len({loader.dataset.ann_file for loader in loaders}) == 3
+    else:
+        assert cfg.auto_scale_lr.base_batch_size == 8 * cfg.train_dataloader.batch_size == 16
 
 
 @pytest.mark.parametrize('name', HYPERSPECTRAL)
@@ -529,7 +596,10 @@ def test_variants_differ_in_the_backbone_only(method, key):
     for cfg, variant in zip(cfgs, method.variants, strict=True):
         model = cfg['model']
         # whether they fit is seen where the models are built
-        for part in ('neck', 'head', 'decode_head', 'auxiliary_head'):
+        necks = model.get('neck') or {}
+        for part in necks if isinstance(necks, list) else [necks]:
+            part.pop('in_channels', None)
+        for part in ('head', 'decode_head', 'auxiliary_head'):
             (model.get(part) or {}).pop('in_channels', None)
         for part in (model, model['backbone']):
             if 'init_cfg' in part:
@@ -547,10 +617,12 @@ def test_comparison_differs_in_the_model_only(names):
             model['type'] = 'ImageClassifier'  # which it is in training
         for part in ('backbone', 'neck', 'auxiliary_head', 'init_cfg'):
             model.pop(part, None)
-        for key in ('head', 'decode_head'):
+        for key in ('head', 'decode_head', 'bbox_head'):
             if key in model:  # what the head is asked to learn
                 head = model[key]
-                model[key] = {k: head.get(k) for k in ('num_classes', 'loss', 'loss_decode')}
+                model[key] = {
+                    k: head.get(k) for k in ('num_classes', 'loss', 'loss_decode', 'loss_cls')
+                }
     assert all(model == models[0] for model in models)
 
 
@@ -1105,14 +1177,16 @@ def test_option_of_the_docstring_changes_the_visualizer():
     assert cfg.visualizer.vis_backends == [dict(type='TensorboardVisBackend')]
 
 
+METRICS = {'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmdet': 'coco/bbox_mAP'}
+
+
 @pytest.mark.parametrize('name', RUNS)
 def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
     data = make(data_of(name), tmp_path / 'data', pictures=2)
     cfg = fit(load(name), data)
     if (cfg.model.get('neck') or {}).get('type') == 'mmvit_plugins.MGFF':
         shrink(cfg)
-    metric = 'accuracy/top1' if cfg.default_scope == 'mmpretrain' else 'mIoU'
-    metric = 'hsi/OA' if name in HYPERSPECTRAL else metric
+    metric = METRICS[cfg.default_scope] if name not in HYPERSPECTRAL else 'hsi/OA'
     runner = make_runner(deepcopy(cfg), tmp_path, 'train')
     model = runner.train()
     scalars = runner.message_hub.log_scalars
