@@ -72,10 +72,14 @@ def make_coco(
 
 def retinanet(backbone=SWIN, in_channels=SWIN_CHANNELS, num_classes=3) -> ConfigDict:
     """mmdetection's RetinaNet, narrow, behind a backbone of strides 4, 8, 16, 32."""
-    model = _base('retinanet_r50_fpn', backbone, in_channels)
+    # what nothing uses, as the first map's norm, would stop training with several processes
+    backbone = {**backbone, 'out_indices': (1, 2, 3)}
+    model = _base('retinanet_r50_fpn', backbone, in_channels[1:])
+    model.neck.start_level = 0
     model.bbox_head.update(
         num_classes=num_classes, in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1
     )
+    model.test_cfg.score_thr = 0.0  # an untrained network finds boxes, too
     return model
 
 
@@ -89,6 +93,8 @@ def mask_rcnn(backbone=SWIN, in_channels=SWIN_CHANNELS, num_classes=3) -> Config
         heads[f'{part}_head'].update(in_channels=WIDTH, num_classes=num_classes)
     heads.bbox_head.fc_out_channels = 2 * WIDTH
     heads.mask_head.update(conv_out_channels=WIDTH, num_convs=1)
+    model.test_cfg.rcnn.score_thr = 0.0
+    model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 100
     return model
 
 
@@ -139,12 +145,14 @@ def detection_config(model: ConfigDict, root: Path, epochs: int = 2) -> Config:
             train_dataloader=loader('train2017', train),
             val_dataloader=tested,
             test_dataloader=tested,
+            test_pipeline=test,
             val_evaluator=score,
             test_evaluator=score,
             train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs),
             val_cfg=dict(type='ValLoop'),
             test_cfg=dict(type='TestLoop'),
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
+            visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
             auto_scale_lr=dict(enable=False, base_batch_size=16),
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=1),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
@@ -259,17 +260,24 @@ def _set_amp(cfg: Config, wanted: bool) -> None:
 
 
 def keep_operators_in_float32(model: nn.Module) -> None:
-    """Hand float32 to the modules of mmcv's compiled operators, which on a CPU know no bfloat16.
+    """Let mmcv's compiled operators work while a CPU computes in bfloat16, which they do not know.
 
-    Of detectors that is RoIAlign; layers behind it are cast by autocast again.
+    Their modules, and mmdetection's that collect what RoIAlign gives, get float32. NMS is no
+    module: it, and the losses, get what the heads of a detector put out, which becomes float32.
+    Everything else is left to autocast.
     """
     for module in model.modules():
-        if type(module).__module__.startswith('mmcv.ops'):
-            module.register_forward_pre_hook(
-                lambda _, inputs: tree_map(
-                    lambda x: x.float() if isinstance(x, Tensor) else x, inputs
-                )
-            )
+        place = type(module).__module__
+        if place.startswith(('mmcv.ops', 'mmdet.models.roi_heads.roi_extractors')):
+            module.register_forward_pre_hook(lambda _, inputs: _to_float32(inputs))
+        elif place.startswith(('mmdet.models.dense_heads', 'mmdet.models.roi_heads')):
+            module.register_forward_hook(lambda _, __, outputs: _to_float32(outputs))
+
+
+def _to_float32(values: Any) -> Any:
+    """Cast the bfloat16 tensors in nested lists, tuples and dicts."""
+    half = torch.bfloat16
+    return tree_map(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == half else x, values)
 
 
 def _set_start(cfg: Config, resume: str | None) -> None:

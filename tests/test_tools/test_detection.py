@@ -10,7 +10,7 @@ import pytest
 import torch
 from detection import (
     CLASSES,
-    SWIN,
+    COLOURS,
     detection_config,
     make_coco,
     mask_rcnn,
@@ -77,7 +77,9 @@ def last(done) -> str:
 @pytest.mark.slow
 def test_train_resume_test(run, config, tmp_path):
     """Resuming gives the losses of a run without a stop; predictions, pictures and scores come."""
-    done = run('train.py', config, '--auto-scale-lr')
+    # mirrored by chance, which a checkpoint does not hold the state of
+    options = ('--auto-scale-lr', '--cfg-options', 'train_dataloader.dataset.pipeline.3.prob=0.0')
+    done = run('train.py', config, *options)
     assert done.returncode == 0, done.stderr
     work = tmp_path / 'work_dirs/retina'
     whole = losses(work)
@@ -85,7 +87,7 @@ def test_train_resume_test(run, config, tmp_path):
     assert {entry['lr'] for entry in scalars(work) if 'lr' in entry} == {1e-3 * 2 / 16}
     assert any('coco/bbox_mAP' in entry for entry in scalars(work))
     (work / 'epoch_2.pth').unlink()
-    done = run('train.py', config, '--auto-scale-lr', '--resume')
+    done = run('train.py', config, '--resume', *options)
     assert done.returncode == 0, done.stderr
     assert losses(work) == {k: whole[k] for k in (3, 4)}
 
@@ -110,10 +112,9 @@ def test_train_resume_test(run, config, tmp_path):
     twice = pickle.loads((tmp_path / 'twice.pkl').read_bytes())
     assert len(twice) == 4 and len(list((tmp_path / 'twice').iterdir())) == 4
     assert max(len(entry['pred_instances']['scores']) for entry in twice) <= 100
-    best = [max(entry['pred_instances']['scores']) for entry in twice]
-    once = [max(entry['pred_instances']['scores']) for entry in found]
-    assert all(a >= b - 1e-6 for a, b in zip(best, once, strict=True))
-    assert any(a > b + 1e-6 for a, b in zip(best, once, strict=True))
+    for one, two in zip(found, twice, strict=True):  # boxes that only the mirrored picture has
+        boxes = [entry['pred_instances']['bboxes'].round() for entry in (one, two)]
+        assert set(map(tuple, boxes[1].tolist())) - set(map(tuple, boxes[0].tolist()))
 
 
 @pytest.mark.slow
@@ -189,6 +190,7 @@ def test_two_processes(call, config, tmp_path):
     assert any('coco/bbox_mAP' in entry for entry in scalars(tmp_path / 'two'))
 
 
+@pytest.mark.slow
 def test_pictures_of_detections(run, config, data, tmp_path):
     """What is listed is what the host finds, above the threshold; the true boxes are the file's."""
     from mmdet.apis import inference_detector, init_detector
@@ -237,8 +239,7 @@ def test_pictures_of_detections(run, config, data, tmp_path):
             others = [a['bbox'] for a in known if a is not box]
             if not any(u <= x <= u + w and v <= y + h <= v + k for u, v, w, k in others):
                 colour = pixels[35 + 4 * (y + h) - 1, 8 + 4 * x + 1]
-                expected = ((220, 40, 40), (40, 200, 40), (40, 40, 220))[box['category_id'] // 3]
-                assert tuple(colour) == expected
+                assert tuple(colour) == tuple(COLOURS.values())[box['category_id'] // 3]
 
     (tmp_path / 'other.json').write_text(
         json.dumps({**content, 'categories': [{'id': 1, 'name': 'dog'}]})
@@ -271,7 +272,7 @@ def test_pictures_of_masks(run, mask_config, data, tmp_path):
 
     weights = save_weights(mask_config, tmp_path / 'drawn.pth')
     done = run(
-        'infer.py', mask_config, weights, data / 'val2017/000000000000.jpg', '--out', 'o',
+        'infer.py', mask_config, weights, data / 'val2017', '--out', 'o',
         '--truth', data / 'annotations/instances_val2017.json', '--opacity', 1,
         '--score-threshold', 0,
     )  # fmt: skip
@@ -279,11 +280,22 @@ def test_pictures_of_masks(run, mask_config, data, tmp_path):
     entries = json.loads((tmp_path / 'o/predictions.json').read_text())['000000000000']
     assert entries and all(decode(entry['mask']).shape == (64, 96) for entry in entries)
     assert {entry['class'] for entry in entries} <= set(CLASSES)
-    pixels = np.asarray(Image.open(tmp_path / 'o/000000000000.png'))
     content = json.loads((data / 'annotations/instances_val2017.json').read_text())
-    x, y, w, h = content['annotations'][2]['bbox']
-    middle = pixels[35 + 4 * y + 2 * h, 8 + 4 * x + 2 * w]
-    assert tuple(middle) == (40, 40, 220)
+    seen = 0
+    for box in content['annotations']:
+        others = [a for a in content['annotations'] if a['image_id'] == box['image_id']]
+        clear = np.zeros((64, 96), bool)  # within this box, without its frame and what may lie over
+        for other, room in ((box, -2), *((other, 6) for other in others if other is not box)):
+            x, y, w, h = other['bbox']
+            area = np.s_[max(y - room, 0) : y + h + room, max(x - room, 0) : x + w + room]
+            clear[area] = other is box
+        sheet = np.asarray(Image.open(tmp_path / f'o/{box["image_id"] - 1:012d}.png'))
+        truth = sheet[35 : 35 + 256 : 4, 8 : 8 + 384 : 4]
+        same = (truth[clear] == tuple(COLOURS.values())[box['category_id'] // 3]).all(1)
+        if len(same) > 80:
+            seen += 1
+            assert same.mean() > 0.5  # labels hide the rest
+    assert seen
 
 
 def test_flops(run, config, mask_config):
@@ -307,17 +319,17 @@ def test_flops(run, config, mask_config):
     done = run('get_flops.py', mask_config, '--json')
     assert done.returncode == 0, done.stderr
     whole = json.loads(done.stdout)
-    assert whole['shape'] == [3, 96, 128] and whole['regions'] == 1000 and not whole['unknown']
+    assert whole['shape'] == [3, 96, 128] and whole['regions'] == 100 and not whole['unknown']
     assert whole['shape_from'] == 'Resize of the test pipeline, at most 8:5'
     cfg = Config.fromfile(mask_config)
-    cfg.model.test_cfg.rpn.max_per_img = 600
+    cfg.model.test_cfg.rpn.max_per_img = 60
     fewer = count_flops(build_model(cfg), (3, 96, 128))
     head = cfg.model.roi_head.bbox_head
     layers = ((49 * 16, 32), (32, 32), (32, 4), (32, 12))
     each = sum(wide * out for wide, out in layers)
-    assert whole['flops'] - fewer['flops'] == 400 * each
+    assert whole['flops'] - fewer['flops'] == 40 * each
     done = run('get_flops.py', mask_config)
-    assert 'Second stage: on 1000 regions' in done.stdout
+    assert 'Second stage: on 100 regions' in done.stdout
 
 
 @pytest.mark.parametrize('build', [retinanet, mask_rcnn])
@@ -347,7 +359,7 @@ def test_checkpoints(run, config, data, tmp_path, options):
     """The authors' file of a backbone starts a training; what is published of it loads again."""
     from mmdet.apis import DetInferencer
 
-    backbone = MODELS.build(SWIN)
+    backbone = MODELS.build(retinanet().backbone)
     for parameter in backbone.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     layout = next(x for x in CONVERTERS['SwinTransformer'] if x.name.startswith('official'))
