@@ -52,8 +52,8 @@ _LEFT_OUT = """
     abs add addcmul all amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum
     div elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm
     log log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt masked_fill
-    max_pool2d maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6 round
-    rsqrt rsub sigmoid sign silu sin softmax softplus sort sqrt square std sub sum tanh
+    max_pool2d maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6
+    round rsqrt rsub sigmoid sign silu sin softmax softplus sort sqrt square std sub sum tanh
     threshold topk var where
 
     adjoint alias broadcast_tensors clone empty_like expand_as feature_dropout fill flip im2col
