@@ -52,7 +52,7 @@ def test_both_spellings_build_in_a_host(host):
 
 
 def test_both_spellings_build_in_any_host():
-    """mmdetection included, which is not installed here: any child of mmengine's root will do."""
+    """Any child of mmengine's root will do."""
     host = Registry('model', parent=ROOT, scope='some_host')
     with DefaultScope.overwrite_default_scope('some_host'):
         for name in ('AFFormer', 'mmvit_plugins.AFFormer'):
