@@ -52,7 +52,7 @@ def test_both_spellings_build_in_a_host(host):
 
 
 def test_both_spellings_build_in_any_host():
-    """mmdetection included, which is not installed here: any child of mmengine's root will do."""
+    """Any child of mmengine's root will do."""
     host = Registry('model', parent=ROOT, scope='some_host')
     with DefaultScope.overwrite_default_scope('some_host'):
         for name in ('AFFormer', 'mmvit_plugins.AFFormer'):
@@ -164,7 +164,9 @@ def test_arrows_between_modules_go_one_way(file):
     part = parts[0].removesuffix('.py')
     for module, at_top in imports_of(file):
         names = module.split('.')
-        assert names[0] != 'mmdet' and module != 'mmcv.ops', module
+        assert module != 'mmcv.ops', module
+        # detection needs configs only; what runs it calls the host's functions
+        assert names[0] != 'mmdet' or (part == 'engine' and not at_top), f'{module} in {file}'
         if names[0] in HOST_FOLDERS and at_top:
             assert HOST_FOLDERS[names[0]] & set(parts), f'{module} at the top of {file}'
         if names[0] == 'mmvit_plugins' and len(names) > 1 and part in ALLOWED:

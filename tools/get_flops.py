@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         'config',
-        help='config of a segmentor, a classifier or a backbone; or torchvision:NAME, timm:NAME',
+        help="config of any host's model, or of a backbone; or torchvision:NAME, timm:NAME",
     )
     parser.add_argument(
         '--shape',

@@ -20,8 +20,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', help='picture, or folder of pictures')
     parser.add_argument('--out', required=True, help='folder to write into')
     parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
-    parser.add_argument('--opacity', type=float, default=0.6, help='of the painted classes, 0 to 1')
-    parser.add_argument('--truth', help='folder of annotations, to show beside the predictions')
+    parser.add_argument(
+        '--opacity', type=float, default=0.6, help='of painted classes and masks, 0 to 1'
+    )
+    parser.add_argument(
+        '--truth',
+        help='to show beside the predictions; segmentation: folder of label maps, detection: COCO '
+        'file of annotations',
+    )
+    parser.add_argument(
+        '--score-threshold',
+        type=float,
+        default=0.3,
+        help='detection: boxes with a lower score are neither drawn nor listed (default '
+        '%(default)s; 0 lists all)',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
     )

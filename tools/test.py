@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--out',
-        help='segmentation: folder for the predicted label maps; else: file for predictions',
+        help='segmentation: folder for the predicted label maps; else: file for predictions (.pkl)',
     )
     parser.add_argument(
         '--out-item',

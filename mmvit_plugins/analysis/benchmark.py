@@ -26,6 +26,7 @@ from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_leaves
 
 from .build import build_model, input_shape, is_two_stage, load_model_config, network
 from .flops import count_flops
@@ -127,9 +128,7 @@ def _runner(model: nn.Module, mode: str, x: Tensor, variant: Variant) -> Callabl
             return call(x)
 
     def train() -> None:
-        outputs = forward()
-        outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-        sum(output.abs().mean() for output in outputs).backward()
+        sum(output.abs().mean() for output in tree_leaves(forward())).backward()
         model.zero_grad()
 
     return train if mode == 'train' else torch.no_grad()(forward)
@@ -448,8 +447,10 @@ def format_benchmark(result: dict) -> str:
         'predict: with post-processing; train: as tensor, forward and backward, in training mode; '
         'none has the data preprocessor. A classifier of two stages is timed in modes tensor and '
         'predict with its localizer and with a second pass for every picture, in mode train with '
-        'one pass. bfloat16, float16: autocast; gemm: the matrix products '
-        'of the network by themselves.'
+        'one pass. A detector has no decoding of boxes and no NMS in modes tensor and train, and a '
+        'second stage on test_cfg.rpn.max_per_img regions; mode predict has them, on what weights '
+        'at random find, which may be no box. bfloat16, float16: autocast; gemm: the matrix '
+        'products of the network by themselves.'
     )
     if counted:
         notes = f'{notes} GFLOPs: one image, forward only; one multiply-add is one.'

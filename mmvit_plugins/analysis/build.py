@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
-from torch import nn
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
 
 from ..engine.errors import UserError
 from ..engine.runtime import load_config
@@ -59,13 +61,51 @@ def is_two_stage(model: nn.Module) -> bool:
     return hasattr(model, 'all_passes')
 
 
+def is_detector(model: nn.Module) -> bool:
+    """Tell whether a model is a detector of mmdetection, without importing it."""
+    kinds = type(model).__mro__
+    return isinstance(model, BaseModel) and any(k.__module__.startswith('mmdet.') for k in kinds)
+
+
+def count_regions(model: nn.Module) -> int:
+    """Return how many regions a detector's second stage looks at; 0 if it has none."""
+    if not is_detector(model) or not hasattr(getattr(model, 'rpn_head', None), 'prior_generator'):
+        return 0
+    return model.test_cfg.rpn.max_per_img if getattr(model, 'roi_head', None) else 0
+
+
+def _detect(model: nn.Module, mode: str, x: Tensor) -> object:
+    """Run a detector on ``(N, C, H, W)`` with what its data samples would say of whole pictures.
+
+    Its own mode 'tensor' lets the second stage work on the regions that NMS leaves over, of weights
+    at random any number. Here it gets as many as the config lets through, of all sizes.
+    """
+    size = tuple(x.shape[2:])
+    shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), size)
+    samples = [
+        BaseDataElement(metainfo=dict(img_id=0, scale_factor=(1.0, 1.0), **shapes)) for _ in x
+    ]
+    count = count_regions(model)
+    if mode == 'predict' or not count:
+        return model(x, samples, mode=mode)
+    drawn = torch.rand(4, count, generator=torch.Generator().manual_seed(0)).to(x.device)
+    sides = torch.tensor(size[::-1], device=x.device)[:, None]
+    lengths = sides * 2 ** (-5 * drawn[:2])  # of whole pictures, and down to 1/32 of them
+    starts = (sides - lengths) * drawn[2:]
+    boxes = torch.cat((starts, starts + lengths)).T
+    maps = model.extract_feat(x)
+    regions = [InstanceData(bboxes=boxes) for _ in x]
+    return model.rpn_head(maps), model.roi_head.forward(maps, regions, samples)
+
+
 def network(model: nn.Module, mode: str = 'tensor') -> Callable:
     """Return the function that maps an image batch to the model's output.
 
     Args:
         model: A host's model, or a plain module such as a backbone.
         mode: ``'tensor'``, the network without post-processing, of a classifier of two stages all
-            its passes; ``'predict'``, with post-processing; ``'train'``, what is trained of the
+            its passes, of a detector of two stages the second one on as many regions as the config
+            lets through; ``'predict'``, with post-processing; ``'train'``, what is trained of the
             network, one pass. None contains the data preprocessor.
 
     Raises:
@@ -74,11 +114,12 @@ def network(model: nn.Module, mode: str = 'tensor') -> Callable:
     if is_two_stage(model) and mode == 'tensor':
         return model.all_passes
     if isinstance(model, BaseModel):
-        return partial(model, mode='predict' if mode == 'predict' else 'tensor')
+        mode = 'predict' if mode == 'predict' else 'tensor'
+        return partial(_detect, model, mode) if is_detector(model) else partial(model, mode=mode)
     if mode == 'predict':
         raise ValueError(
             f'{type(model).__name__} is no complete model, so mode={mode!r} is not possible; '
-            "measure it in mode='tensor' or give a config of a segmentor or classifier"
+            "measure it in mode='tensor' or give a config of a segmentor, classifier or detector"
         )
     return model
 
@@ -90,8 +131,8 @@ def input_shape(
 
     Args:
         cfg: Looked at in this order: the size of the data preprocessor, ``crop_size``, the last
-            fixed size in the test pipeline, the windows of the test data, and else 512x512, or
-            224x224 for a classifier.
+            fixed size in the test pipeline (of a detector the scale that pictures are fitted to, at
+            most 8:5), the windows of the test data, and else 512x512, or 224x224 for a classifier.
         shape: Height and width (or one number for both) that go before all of these.
 
     Returns:
@@ -125,6 +166,10 @@ def _size(cfg: Config) -> tuple[int | Sequence[int], str]:
             scale = step.scale
             # scales are written as (width, height)
             return scale if isinstance(scale, int) else scale[::-1], 'Resize of the test pipeline'
+        if kind == 'Resize' and cfg.get('default_scope') == 'mmdet':
+            # 1333x800 bounds pictures of any shape; papers on detection count at 1280x800
+            short, long = sorted(step.scale)
+            return (short, min(long, short * 8 // 5)), 'Resize of the test pipeline, at most 8:5'
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     if dataset.get('window_size'):
         return dataset.window_size, 'window_size of the test data'

@@ -12,6 +12,9 @@ is; matrix products count the batch of their result and einsum is exact; bicubic
 per output element, and bilinear resizing with antialiasing the taps of its two passes, height after
 width; an operator that neither side of the rule names is reported instead of taken for nothing.
 
+A detector counts without decoding and NMS, and its second stage on as many regions as the config
+lets through; RoIAlign, which only samples maps, is left out.
+
 A classifier of two stages counts as what it costs where it looks twice: backbone, neck and head
 twice, the localizer once.
 """
@@ -32,7 +35,15 @@ from mmengine.analysis.jit_handles import (
 )
 from torch import Tensor, nn
 
-from .build import build_model, input_shape, is_two_stage, load_model_config, network
+from .build import (
+    build_model,
+    count_regions,
+    input_shape,
+    is_detector,
+    is_two_stage,
+    load_model_config,
+    network,
+)
 from .table import markdown_table
 
 # What the rule leaves out although it computes, then what only moves data or makes constants. Names
@@ -40,17 +51,19 @@ from .table import markdown_table
 _LEFT_OUT = """
     abs add addcmul all amax amin argmax argmin argsort avg_pool2d clamp_max clamp_min cos cumsum
     div elu erf exp gelu hardsigmoid hardswish hardtanh leaky_relu le lerp linalg_vector_norm
-    log log1p log_softmax logical_and logical_not logical_or logsumexp lt masked_fill max_pool2d
-    maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6 round
-    rsqrt rsub sigmoid sign silu sin softmax softplus sort sqrt square std sub sum tanh
+    log log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt masked_fill
+    max_pool2d maximum mean min minimum mish mul ne neg norm outer pow prelu prod reciprocal relu6
+    round rsqrt rsub sigmoid sign silu sin softmax softplus sort sqrt square std sub sum tanh
     threshold topk var where
 
     adjoint alias broadcast_tensors clone empty_like expand_as feature_dropout fill flip im2col
-    index_select lift_fresh linspace mH mT movedim numpy_T ones_like pad pixel_shuffle
-    pixel_unshuffle repeat repeat_interleave reshape_as scalar_tensor tril triu unflatten
+    index_copy index_select lift_fresh linspace mH mT movedim numpy_T ones_like pad pixel_shuffle
+    pixel_unshuffle rand repeat repeat_interleave reshape_as scalar_tensor tril triu unflatten
     view_as zero
 """
-LEFT_OUT = frozenset(f'aten::{name}' for name in _LEFT_OUT.split())
+LEFT_OUT = frozenset(
+    [*(f'aten::{name}' for name in _LEFT_OUT.split()), 'prim::PythonOp.RoIAlignFunction']
+)
 
 ATTENTION = (
     'aten::scaled_dot_product_attention',
@@ -177,7 +190,8 @@ def count_flops(model: nn.Module, shape: Sequence[int], mode: str = 'tensor') ->
         ``parameters`` and ``flops``; ``operators``, FLOPs by operator; ``left_out``, calls by
         operator that the rule leaves out; ``unknown``, calls by operator that the rule does not
         know and that may be real work; ``training_only``, the parameters of auxiliary heads;
-        ``two_stages``, whether a second pass and a localizer are counted.
+        ``two_stages``, whether a second pass and a localizer are counted; ``detector``, whether it
+        is one, and ``regions`` that the second stage of a detector looks at.
 
     Raises:
         ValueError: The network cannot be run without its post-processing.
@@ -238,6 +252,8 @@ def count_flops(model: nn.Module, shape: Sequence[int], mode: str = 'tensor') ->
         unknown={kind: n for kind, n in uncounted.most_common() if kind not in known},
         training_only=training_only,
         two_stages=is_two_stage(model) and mode == 'tensor',
+        detector=is_detector(model),
+        regions=count_regions(model),
     )
 
 
@@ -285,6 +301,13 @@ def format_flops(result: dict) -> str:
         lines.append(
             'Two stages: backbone, neck and head run twice, the localizer once. Where the box is '
             'the whole picture, the second run is left out.'
+        )
+    if result['detector']:
+        lines.append('Detector: decoding of boxes and NMS are not included.')
+    if result['regions']:
+        lines.append(
+            f'Second stage: on {result["regions"]} regions, as many as test_cfg.rpn.max_per_img '
+            'lets through; masks, where there are any, of the first 100.'
         )
     if result['unknown']:
         lines.append(f'WARNING: not counted, may be real work (calls): {_calls(result["unknown"])}')

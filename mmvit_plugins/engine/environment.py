@@ -23,8 +23,9 @@ def check_environment(scope: str) -> None:
         scope: The config's ``default_scope``, which is the host's import name.
 
     Raises:
-        UserError: The host is missing, two distributions own one module, or torchvision, which
-            mmpretrain needs, cannot be imported with this torch.
+        UserError: The host is missing, two distributions own one module, or what the host needs
+            cannot be imported with this torch: torchvision for mmpretrain, mmcv's compiled
+            operators for mmdetection.
     """
     for module, owners in OWNERS.items():
         found = [name for name in owners if _installed(name)]
@@ -47,6 +48,16 @@ def check_environment(scope: str) -> None:
                 f'mmpretrain needs a torchvision that fits torch {_installed("torch")}, found '
                 f'{_installed("torchvision") or "none"} ({str(error).splitlines()[0]}); install '
                 'both at once from one index, as pinned in requirements.txt'
+            ) from error
+    if scope == 'mmdet':
+        try:
+            import_module('mmcv._ext')
+        except ImportError as error:
+            raise UserError(
+                "mmdetection needs mmcv's compiled operators, which this mmcv lacks or torch "
+                f'{_installed("torch")} cannot load ({str(error).splitlines()[0]}); compile them '
+                'with: pip install --no-build-isolation --no-deps --force-reinstall '
+                '--no-binary onedl-mmcv onedl-mmcv'
             ) from error
 
 

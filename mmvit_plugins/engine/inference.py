@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
-from ..visualization import draw_classification, draw_segmentation
+from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
 from .errors import UserError
 from .runtime import load_config
 
@@ -35,39 +35,50 @@ def infer(
     device: str | None = None,
     opacity: float = 0.6,
     truth: str | None = None,
+    score_threshold: float = 0.3,
     cfg_options: dict | None = None,
 ) -> None:
-    """Write a picture for each input picture, and the label maps or the five likeliest classes.
+    """Write a picture for each input picture, and what is predicted as files for programs.
 
     Segmentation writes ``OUT/<name>.png``, input and prediction above a legend, and
     ``OUT/labels/<name>.png``, the class of each pixel counted from 0. Classification writes
-    ``OUT/<name>.png`` and ``OUT/predictions.json``. Folders are searched to any depth.
+    ``OUT/<name>.png`` and ``OUT/predictions.json``, the five likeliest classes. Detection writes
+    ``OUT/<name>.png``, boxes (and masks) over the picture, and ``OUT/predictions.json``: for each
+    picture a list of ``class``, ``label``, ``score``, ``bbox`` (``x0, y0, x1, y1`` in its pixels)
+    and, of models that predict them, ``mask`` (COCO's compressed RLE), best first. Folders are
+    searched to any depth.
 
     Args:
-        config: The config file; its ``default_scope`` decides on segmentation or classification.
+        config: The config file; its ``default_scope`` decides on the task.
         checkpoint: The weights.
         source: A picture or a folder.
         out: The folder to write into.
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the painted classes, 0 to 1.
-        truth: Folder of annotations in the layout of ``source``; adds them to the pictures.
+        truth: Adds the truth to the pictures: a folder of label maps in the layout of ``source``,
+            or a COCO file of boxes.
+        score_threshold: What a box must reach to be drawn and listed.
         cfg_options: Settings that replace those of the config.
 
     Raises:
         UserError: Nothing to predict, a wrong argument, or, after all others are written, pictures
             that could not be read.
     """
-    predictors = {'mmseg': Segmenter, 'mmpretrain': Classifier}
+    predictors = {'mmseg': Segmenter, 'mmpretrain': Classifier, 'mmdet': Detector}
     check_opacity(opacity)
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f'score_threshold={score_threshold}: give a number from 0 to 1')
     cfg = load_scoped_config(config, cfg_options, predictors)
     pictures = find_pictures(source)
     meta = read_checkpoint(checkpoint).get('meta') or {}
     predictor = predictors[cfg.default_scope](
         cfg, checkpoint, meta.get('dataset_meta') or {}, device or default_device()
     )
-    if isinstance(predictor, Segmenter):
+    if isinstance(predictor, Segmenter | Detector):
         predictor.opacity = opacity
         predictor.truth = predictor.find_truth(pictures, truth) if truth else {}
+    if isinstance(predictor, Detector):
+        predictor.score_threshold = score_threshold
     for_each_picture(pictures, out, lambda image, name: predictor(image, name, Path(out)))
 
 
@@ -266,6 +277,133 @@ class Classifier:
         (out / 'predictions.json').write_text(json.dumps(self.predictions, indent=1))
 
 
+class Detector:
+    """A detector of mmdetection that writes its boxes for a picture, and its masks if it has any.
+
+    Args:
+        cfg: The config.
+        checkpoint: The weights.
+        meta: Classes and palette as the checkpoint knows them, else the config's data set is asked.
+        device: Where it runs.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, meta: dict, device: str) -> None:
+        # mmdetection's own init_detector takes COCO's names where the checkpoint has none
+        self.model, _ = open_model(cfg, checkpoint, device)
+        self.model.cfg = cfg  # inference_detector reads its test pipeline
+        known = meta if meta.get('classes') else find_metainfo(cfg, checkpoint)
+        self.classes = list(known.get('classes', ()))
+        palette = known.get('palette')
+        self.palette = palette if isinstance(palette, list | tuple) else None
+        self.opacity = 0.6
+        self.score_threshold = 0.3
+        self.truth: dict[str, dict] = {}
+        self.predictions: dict[str, list[dict]] = {}
+
+    def find_truth(self, pictures: dict[str, Path], file: str) -> dict[str, dict]:
+        """Find what a COCO file says of each picture, by name, as mmdetection's data set reads it.
+
+        Raises:
+            UserError: It is no COCO file, has no class of the model, or lacks a picture.
+        """
+        from mmdet.datasets import CocoDataset
+
+        names = _read_categories(file)
+        if not set(names) & set(self.classes):
+            raise UserError(
+                f'{file} has the categories {names[:5]}, the model the classes '
+                f'{self.classes[:5]}: none in common, correct --truth'
+            )
+        dataset = CocoDataset(
+            ann_file=file,
+            metainfo={'classes': tuple(self.classes)},
+            data_prefix={'img': ''},
+            pipeline=[],
+            test_mode=True,
+            serialize_data=False,
+        )
+        entries = {Path(entry['img_path']): entry for entry in dataset.data_list}
+        found = {}
+        for name, path in pictures.items():
+            # the file may name pictures with some of the folders that they are in
+            parts = path.absolute().parts
+            tails = (Path(*parts[start:]) for start in range(len(parts)))
+            found[name] = next((entries[tail] for tail in tails if tail in entries), None)
+            if found[name] is None:
+                raise UserError(f'{file} has no picture of the name {path.name}: correct --truth')
+        return found
+
+    def __call__(self, image: np.ndarray, name: str, out: Path) -> None:
+        """Write ``OUT/<name>.png`` for a BGR picture and add to ``OUT/predictions.json``."""
+        from mmdet.apis import inference_detector
+
+        found = inference_detector(self.model, image).pred_instances.cpu().numpy()
+        found = found[found.scores >= self.score_threshold]
+        found = found[np.argsort(-found.scores, kind='stable')]
+        masks = found.get('masks')
+        panels = {'prediction': Boxes(found.bboxes, found.labels, found.scores, masks)}
+        if name in self.truth:
+            entry = self.truth[name]
+            if image.shape[:2] != (entry['height'], entry['width']):
+                raise UserError(
+                    f'the picture {name} is {image.shape[1]} wide and {image.shape[0]} high, in '
+                    f'the file of the truth {entry["width"]} and {entry["height"]}: correct --truth'
+                )
+            panels = {'truth': self._read_truth(entry, masks is not None), **panels}
+        sheet = draw_detection(image[..., ::-1], panels, self.classes, self.palette, self.opacity)
+        save(sheet, out / f'{name}.png')
+        self.predictions[name] = self._list(found)
+        (out / 'predictions.json').write_text(json.dumps(self.predictions, indent=1))
+
+    def _list(self, found: Any) -> list[dict]:
+        """Turn predictions into what JSON can hold."""
+        from mmdet.structures.mask import encode_mask_results
+
+        entries = []
+        for label, score, box in zip(found.labels, found.scores, found.bboxes, strict=True):
+            known = label < len(self.classes)
+            entries.append(
+                {
+                    'class': str(self.classes[label] if known else label),
+                    'label': int(label),
+                    'score': round(float(score), 6),
+                    'bbox': [round(float(side), 2) for side in box],
+                }
+            )
+        if 'masks' in found:
+            for entry, code in zip(entries, encode_mask_results(found.masks), strict=True):
+                entry['mask'] = {'size': code['size'], 'counts': code['counts'].decode()}
+        return entries
+
+    def _read_truth(self, entry: dict, with_masks: bool) -> Boxes:
+        """Read the boxes of a picture as training does; masks too, where all boxes have one."""
+        from mmdet.datasets.transforms import LoadAnnotations
+
+        with_masks = with_masks and all('mask' in box for box in entry['instances'])
+        load = LoadAnnotations(with_bbox=True, with_mask=with_masks, box_type=None)
+        truth = load({**entry, 'ori_shape': (entry['height'], entry['width'])})
+        masks = truth['gt_masks'].masks.astype(bool) if with_masks else None
+        return Boxes(truth['gt_bboxes'], truth['gt_bboxes_labels'], None, masks)
+
+
+def _read_categories(file: str) -> list[str]:
+    """Return the names of the categories of a COCO file.
+
+    Raises:
+        UserError: It is not there or is none.
+    """
+    if not Path(file).is_file():
+        raise UserError(f'{file} is no file: give the COCO file of the annotations as --truth')
+    try:
+        content = json.loads(Path(file).read_bytes())
+        lacking = [key for key in ('images', 'annotations', 'categories') if key not in content]
+    except ValueError as error:
+        raise UserError(f'{file} is no JSON file ({error}): correct --truth') from error
+    if lacking:
+        raise UserError(f'{file} is no COCO file, it lacks {", ".join(lacking)}: correct --truth')
+    return [category['name'] for category in content['categories']]
+
+
 def _build_without_data(cfg: Config) -> Any:
     """Build the config's test data set, for its classes and suffixes; no file is looked for."""
     from mmseg.registry import DATASETS
@@ -338,14 +476,19 @@ def open_picture(model: BaseModel, pipeline: Compose, path: Path) -> tuple[np.nd
 
 def find_class_names(cfg: Config, checkpoint: str) -> Sequence[str]:
     """Find the names of the classes: the checkpoint's, else the test data set's, else none."""
+    return find_metainfo(cfg, checkpoint).get('classes', ())
+
+
+def find_metainfo(cfg: Config, checkpoint: str) -> dict:
+    """Find classes and palette: the checkpoint's, else the test data set's, else nothing."""
     meta = read_checkpoint(checkpoint).get('meta') or {}
     dataset = find_test_dataset(cfg)
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         kind = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
     for known in (meta.get('dataset_meta'), dataset.get('metainfo'), getattr(kind, 'METAINFO', {})):
         if known and known.get('classes'):
-            return known['classes']
-    return ()
+            return known
+    return {}
 
 
 def is_for_annotations(step: dict) -> bool:

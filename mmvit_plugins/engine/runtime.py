@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.dist import init_dist, is_main_process
-from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
+from mmengine.registry import METRICS, RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from ..checkpoint import read_checkpoint
 from ..datasets.checks import check_layouts, empty_dataset
@@ -27,6 +29,23 @@ from .errors import UserError
 from .storage import find_checkpoint
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# test-time augmentation where the config has none, as the hosts' own tools set it
+FLIPPED = {
+    'mmpretrain': {'type': 'AverageClsScoreTTA'},
+    'mmdet': {
+        'type': 'DetTTAModel',
+        'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
+    },
+}
+VIEW_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +98,8 @@ def train(args: argparse.Namespace) -> None:
     _set_amp(cfg, args.amp)
     _set_start(cfg, args.resume)
     runner = _build_runner(cfg)
+    if cfg.optim_wrapper.get('type') == 'CPUAmpOptimWrapper':
+        keep_operators_in_float32(runner.model)
     with _explained_data():
         runner.train()
     _finish(runner)
@@ -104,6 +125,8 @@ def test(args: argparse.Namespace) -> None:
     check_layouts(cfg.test_dataloader, not any(metric.get('format_only') for metric in metrics))
     if args.amp:
         cfg.test_cfg.fp16 = True
+    if args.out and cfg.get('default_scope') == 'mmdet' and args.out_item != 'metrics':
+        _check_dump(args.out)
     if args.show or args.show_dir:
         _draw_results(cfg, args)
     if args.tta:
@@ -113,8 +136,13 @@ def test(args: argparse.Namespace) -> None:
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
     runner = _build_runner(cfg)
+    if args.amp and not torch.cuda.is_available():
+        keep_operators_in_float32(runner.model)
     if args.out and not labels_out and args.out_item != 'metrics':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+        # mmdetection's own packs masks, which would otherwise fill gigabytes
+        dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
+        metric = METRICS.build({'type': dump, 'out_file_path': args.out})
+        runner.test_evaluator.metrics.append(metric)
     with _explained_data():
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
@@ -233,6 +261,27 @@ def _set_amp(cfg: Config, wanted: bool) -> None:
             wrapper.pop(key, None)
 
 
+def keep_operators_in_float32(model: nn.Module) -> None:
+    """Let mmcv's compiled operators work while a CPU computes in bfloat16, which they do not know.
+
+    Their modules, and mmdetection's that collect what RoIAlign gives, get float32. NMS is no
+    module: it, and the losses, get what the heads of a detector put out, which becomes float32.
+    Everything else is left to autocast.
+    """
+    for module in model.modules():
+        place = type(module).__module__
+        if place.startswith(('mmcv.ops', 'mmdet.models.roi_heads.roi_extractors')):
+            module.register_forward_pre_hook(lambda _, inputs: _to_float32(inputs))
+        elif place.startswith(('mmdet.models.dense_heads', 'mmdet.models.roi_heads')):
+            module.register_forward_hook(lambda _, __, outputs: _to_float32(outputs))
+
+
+def _to_float32(values: Any) -> Any:
+    """Cast the bfloat16 tensors in nested lists, tuples and dicts."""
+    half = torch.bfloat16
+    return tree_map(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == half else x, values)
+
+
 def _set_start(cfg: Config, resume: str | None) -> None:
     """Decide what the training starts from; every file is read before anything is built."""
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
@@ -260,7 +309,7 @@ def _check_checkpoint(path: str) -> None:
 
 def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the host's visualization hook, whose arguments differ between hosts."""
-    classifies = cfg.get('default_scope') == 'mmpretrain'
+    scope = cfg.get('default_scope')
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if 'window_size' in cfg.test_dataloader.dataset:
         raise UserError(
@@ -268,14 +317,27 @@ def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
             'with tools/map_scene.py'
         )
     if hook is None:
-        name = 'VisualizationHook' if classifies else 'SegVisualizationHook'
+        names = {'mmpretrain': 'VisualizationHook', 'mmdet': 'DetVisualizationHook'}
         raise UserError(
-            f"--show and --show-dir need default_hooks.visualization, as dict(type='{name}')"
+            '--show and --show-dir need default_hooks.visualization, as '
+            f"dict(type='{names.get(scope, 'SegVisualizationHook')}')"
         )
-    if classifies and args.tta:
+    if scope == 'mmpretrain' and args.tta:
         raise UserError("mmpretrain's hook cannot draw with --tta: leave out --show and --show-dir")
-    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
-    if classifies:
+    hook.update(show=args.show, wait_time=args.wait_time)
+    if scope == 'mmdet':
+        if args.interval != 1:
+            raise UserError(
+                f"--interval {args.interval}: mmdetection's hook draws every picture of a test, "
+                'leave it out; tools/infer.py draws the pictures of a folder'
+            )
+        cfg.setdefault('visualizer', {'type': 'DetLocalVisualizer'})
+        # the hook puts what is not absolute below the folder of the batch before
+        folder = args.show_dir and str(Path(args.show_dir).resolve())
+        hook.update(draw=True, test_out_dir=folder)
+        return
+    hook.interval = args.interval
+    if scope == 'mmpretrain':
         hook.update(enable=True, out_dir=args.show_dir)
         cfg.setdefault('visualizer', {'type': 'UniversalVisualizer'})
         return
@@ -287,21 +349,54 @@ def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def _set_tta(cfg: Config, path: str) -> None:
-    """Put the model into the config's test-time augmentation; a classifier's default is to flip."""
-    if cfg.get('default_scope') == 'mmpretrain':
-        cfg.setdefault('tta_model', {'type': 'AverageClsScoreTTA'})
+    """Put the model into the config's test-time augmentation.
+
+    Where the config has none, a classifier and a detector see each picture twice, once mirrored, as
+    their hosts' own tools do.
+    """
+    scope = cfg.get('default_scope')
+    dataset = _innermost(cfg.test_dataloader.dataset)
+    if scope == 'mmdet' and (cfg.model.get('roi_head') or cfg.model).get('mask_head'):
+        raise UserError(
+            '--tta: mmdetection merges boxes, not masks, and this model predicts masks: leave it '
+            'out, or take the config of a detector without mask_head'
+        )
+    if scope in FLIPPED:
+        cfg.setdefault('tta_model', deepcopy(FLIPPED[scope]))
         if 'tta_pipeline' not in cfg:
-            *steps, pack = cfg.test_dataloader.dataset.pipeline
+            *steps, pack = deepcopy(dataset.pipeline)
+            if scope == 'mmdet':  # what merging needs to know of a view
+                pack = {'type': 'PackDetInputs', 'meta_keys': VIEW_KEYS}
             flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
             cfg.tta_pipeline = [*steps, {'type': 'TestTimeAug', 'transforms': [flips, [pack]]}]
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError(f'--tta needs tta_model and tta_pipeline, which {path} does not have')
-    cfg.test_dataloader.dataset.pipeline = deepcopy(cfg.tta_pipeline)
+    dataset.pipeline = deepcopy(cfg.tta_pipeline)
     # The hook would look for its averages under the wrapped model's names; a checkpoint's
     # ``state_dict`` holds the averaged weights already.
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _innermost(dataset: ConfigDict) -> ConfigDict:
+    """Return the data set inside of those that repeat or filter it."""
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _check_dump(path: str) -> None:
+    """Refuse a name that mmdetection would refuse when all is built.
+
+    Raises:
+        UserError: It does not end as a pickle file.
+    """
+    if not path.endswith(('.pkl', '.pickle')):
+        raise UserError(
+            f'--out {path}: predictions of a detector go into one file, named .pkl or .pickle; '
+            'with --out-item metrics the scores go into a .json file'
+        )
 
 
 def _as_list(value: list | dict) -> list:

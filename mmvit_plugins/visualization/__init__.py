@@ -1,5 +1,6 @@
 """Pictures: predictions and activations over images, importance, maps of scenes."""
 
+from .boxes import Boxes, draw_detection
 from .cam import draw_cam
 from .images import (
     REGIONS,
@@ -15,9 +16,11 @@ from .two_stage import draw_two_stage
 __all__ = [
     'REGIONS',
     'SHADES',
+    'Boxes',
     'decode_map',
     'draw_cam',
     'draw_classification',
+    'draw_detection',
     'draw_importance',
     'draw_map',
     'draw_panel',

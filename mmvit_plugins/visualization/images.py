@@ -66,13 +66,25 @@ def draw_segmentation(
     panels = {'input': image}
     panels |= {title: paint(image, labels, palette, opacity) for title, labels in maps.items()}
     scale = _scale(image)
-    height, width = image.shape[0] * scale, image.shape[1] * scale
-    font, line = load_font()
-
-    # a panel may be narrower than its title, and a label map as wide as the legend needs
-    total = len(panels) * (width + MARGIN) + MARGIN
+    panels = {title: enlarge(pixels, scale) for title, pixels in panels.items()}
     present = sorted({int(k) for labels in maps.values() for k in np.unique(labels)})
     entries = [(classes[k], tuple(palette[k])) for k in present if k < len(classes)]
+    return draw_beside(panels, entries)
+
+
+def draw_beside(
+    panels: Mapping[str, np.ndarray], entries: Sequence[tuple[str, tuple]]
+) -> Image.Image:
+    """Draw pictures of one size side by side, each below its title, above one legend.
+
+    Args:
+        panels: Title to RGB ``(H, W, 3)``, uint8.
+        entries: Names and colours of the legend.
+    """
+    font, line = load_font()
+    height, width = next(iter(panels.values())).shape[:2]
+    # a panel may be narrower than its title, and a label map as wide as the legend needs
+    total = len(panels) * (width + MARGIN) + MARGIN
     rows = wrap_entries(entries, total - 2 * MARGIN, font, line)
     top = line + 2 * MARGIN
     sheet = Image.new('RGB', (total, top + height + MARGIN + len(rows) * (line + MARGIN)), PAPER)
@@ -80,7 +92,7 @@ def draw_segmentation(
     for index, (title, pixels) in enumerate(panels.items()):
         left = MARGIN + index * (width + MARGIN)
         draw.text((left, MARGIN), title, INK, font)
-        sheet.paste(Image.fromarray(enlarge(pixels, scale)), (left, top))
+        sheet.paste(Image.fromarray(pixels), (left, top))
     draw_legend(draw, rows, MARGIN, top + height + MARGIN)
     return sheet
 
@@ -221,10 +233,10 @@ def draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[Sequence], left: int, 
             draw.text((left + x + line + MARGIN, y), name, INK, font)
 
 
-def load_font() -> tuple[ImageFont.FreeTypeFont, int]:
+def load_font(size: int = FONT_SIZE) -> tuple[ImageFont.FreeTypeFont, int]:
     """Return the font, which matplotlib brings along, and the height of a line."""
     path = Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'
-    font = ImageFont.truetype(str(path), FONT_SIZE)
+    font = ImageFont.truetype(str(path), size)
     return font, sum(font.getmetrics())
 
 

@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.model import BaseModel
-from pictures import mmdetection, write_model, write_picture
+from detection import CLASSES, detection_config, mask_rcnn, need_mmdet, retinanet
+from mmengine.structures import BaseDataElement
+from pictures import write_model, write_picture
 from PIL import Image
-from torch import nn
 
 from mmvit_plugins.engine import cam as engine
-from mmvit_plugins.engine import environment
 from mmvit_plugins.engine.cam import Explained, ExplainedDetector, ExplainedSegmentor, make_cam
 from mmvit_plugins.engine.errors import UserError
-from mmvit_plugins.registry import MODELS
 from mmvit_plugins.visualization import draw_cam
 
 SWIN = 'arch=dict(embed_dims=8, depths=(1,) * 4, num_heads=(1,) * 4, window_size=7)'
@@ -153,60 +151,50 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
         engine.visualize_cam(*args, target=0)
 
 
-class RetinaNet(BaseModel):
-    """A detector as those of mmdetection: two levels, class scores before boxes."""
-
-    def __init__(self, backbone, data_preprocessor):
-        super().__init__(data_preprocessor)
-        self.backbone = MODELS.build(backbone)
-        self.bbox_head = nn.Module()
-        self.bbox_head.num_classes = self.bbox_head.cls_out_channels = 3
-        self.bbox_head.cls = nn.Conv2d(64, 6, 1)
-        self.bbox_head.reg = nn.Conv2d(64, 8, 1)
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        assert len(data_samples) == 1 and mode == 'tensor'
-        last = self.backbone(inputs)[-1]
-        levels = last, nn.functional.max_pool2d(last, 1, 2)
-        head = self.bbox_head
-        return [head.cls(level) for level in levels], [head.reg(level) for level in levels]
+def as_drawn(model):
+    """The config of a detector for the picture as it is: normalised as here, not resized."""
+    model.data_preprocessor.update(mean=[128.0] * 3, std=[64.0] * 3)
+    cfg = detection_config(model, 'no data')
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    pipeline[:] = [step for step in pipeline if step.type != 'Resize']
+    return cfg.pretty_text
 
 
-def test_detector(monkeypatch, tmp_path, pixels, drawn):
-    """mmdetection is not installed here: its names, its interface, and classes without names."""
-    monkeypatch.setattr(environment, 'is_available', lambda package: True)
-    text = f"""
-default_scope = 'mmdet'
-model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor', mean=[128.0] * 3, std=[64.0] * 3, bgr_to_rgb=True,
-        pad_size_divisor=32),
-    backbone=dict(type='mmvit_plugins.SwinTransformer', {SWIN}))
-test_dataloader = dict(dataset=dict(type='CocoDataset', pipeline=[
-    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs')]))
-"""
-    with mmdetection(RetinaNet=RetinaNet):
-        config, checkpoint, model = write_model(tmp_path, text)
-        args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
-        engine.visualize_cam(*args)
-        engine.visualize_cam(*args, method='eigencam')
-        with pytest.raises(UserError, match='a number from 0 to 2$'):
-            engine.visualize_cam(*args, target=3)
+def test_detector(tmp_path, pixels, drawn):
+    """mmdetection's RetinaNet: ten best scores over all anchors of all levels, by class."""
+    need_mmdet()
+    config, checkpoint, model = write_model(tmp_path, as_drawn(retinanet()))
+    args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
+    engine.visualize_cam(*args)
+    engine.visualize_cam(*args, method='eigencam')
+    with pytest.raises(UserError, match="a number from 0 to 2 or a name, as 'red'"):
+        engine.visualize_cam(*args, target=3)
     inputs = normalised(pixels, 96, 128)
     explained = ExplainedDetector(model, 'backbone')
-    explained.begin([None], (90, 110))
-    scores = [head.flatten() for head in model(inputs, [None])[0]]
-    rows = torch.cat([x.view(2, 3, -1).transpose(1, 2).reshape(-1, 3) for x in scores])
+    scores = [level[0] for level in model(inputs, mode='tensor')[0]]
+    rows = torch.cat([x.view(9, 3, -1).transpose(1, 2).reshape(-1, 3) for x in scores])
     score, label = rows.topk(10, 0).values.sum(0).max(0)
-    explained.samples = [None]
-    cam = make_cam(explained, 'gradcam')(inputs, [lambda scores: scores[label]])[0][:90, :110]
+    cam, _ = expected(explained, inputs, label, (90, 110))
     (image, activation, lines, _), (_, eigen, eigen_lines, _) = drawn
     np.testing.assert_array_equal(image, pixels)
-    np.testing.assert_allclose(activation, cam / (cam.max() or 1), atol=1e-5)
-    assert lines[1] == f'class {label}, sum of the 10 best scores {score:.3g}'
+    np.testing.assert_allclose(activation, cam, atol=1e-5)
+    assert activation.max() == 1
+    assert lines[1] == f'class {label}: {CLASSES[label]}, sum of the 10 best scores {score:.3g}'
     assert eigen_lines == ['eigencam of backbone'] and eigen.max() == 1
+
+
+def test_detector_of_two_stages(tmp_path, pixels, drawn):
+    """mmdetection's Mask R-CNN: ten best scores over all regions; the background is no class."""
+    need_mmdet()
+    config, checkpoint, model = write_model(tmp_path, as_drawn(mask_rcnn()))
+    engine.visualize_cam(config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
+    sample = BaseDataElement(metainfo={'img_shape': (90, 110), 'batch_input_shape': (96, 128)})
+    scores = model(normalised(pixels, 96, 128), [sample], mode='tensor')[0][0]
+    assert scores.shape[1] == 4 and len(scores) >= 10
+    score, label = scores[:, :3].topk(10, 0).values.sum(0).max(0)
+    _, activation, lines, _ = drawn[0]
+    assert lines[1] == f'class {label}: {CLASSES[label]}, sum of the 10 best scores {score:.3g}'
+    assert activation.max() == 1
 
 
 def test_what_cannot_be_shown_is_said(tmp_path, pixels, monkeypatch):

@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from detection import detection_config, need_mmdet, retinanet
 from mmengine.config import Config
-from mmengine.model import BaseModel, ImgDataPreprocessor
-from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
-from mmengine.registry import Registry, init_default_scope
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmvit_plugins.analysis import build_model
 from mmvit_plugins.checkpoint import CheckpointMismatchError
-from mmvit_plugins.engine import environment
 from mmvit_plugins.engine.errors import UserError
 from mmvit_plugins.engine.importance import choose_block
 from mmvit_plugins.engine.importance import visualize_importance as visualize
@@ -229,53 +226,22 @@ def test_segmentor_on_a_folder(tmp_path, picture):
         assert_shows(tmp_path / f'o/deep/{name}.png', model, inputs, (56, 72))
 
 
-def test_detector(monkeypatch, tmp_path, picture):
-    """mmdetection is not installed here: its names, and what its classes do to a picture."""
-    models = Registry('model', parent=ROOT_MODELS, scope='mmdet')
-    transforms = Registry('transform', parent=ROOT_TRANSFORMS, scope='mmdet')
-    monkeypatch.setattr(environment, 'is_available', lambda package: True)
+def test_detector(tmp_path, picture):
+    """mmdetection's RetinaNet, through a pipeline that resizes and a preprocessor that pads."""
+    need_mmdet()
+    backbone = {'type': 'mmvit_plugins.SGFormer', 'arch': ARCH, 'img_size': 64}
+    detector = retinanet(backbone, ARCH['embed_dims'])
+    detector.data_preprocessor.update(mean=[128.0] * 3, std=[64.0] * 3)
+    text = detection_config(detector, 'no data').pretty_text
+    config, checkpoint, model = write_model(tmp_path, text)
+    visualize(config, checkpoint, picture, str(tmp_path / 'o'), block=1)
 
-    @models.register_module()
-    class RetinaNet(BaseModel):
-        def __init__(self, backbone, data_preprocessor):
-            super().__init__(data_preprocessor)
-            self.backbone = models.build(backbone)
+    from mmdet.apis import inference_detector, init_detector
 
-        def forward(self, inputs, data_samples=None, mode='tensor'):
-            return self.backbone(inputs)
-
-    models.register_module('DetDataPreprocessor', module=ImgDataPreprocessor)
-
-    @transforms.register_module()
-    class PackDetInputs:
-        def __call__(self, results):
-            sample = {key: results[key] for key in ('img_id', 'img_path', 'img_shape')}
-            return {'inputs': torch.tensor(results['img']).permute(2, 0, 1), 'data_samples': sample}
-
-    try:
-        config, checkpoint, model = write_model(
-            tmp_path,
-            f"""
-default_scope = 'mmdet'
-model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor', mean=[128.0] * 3, std=[64.0] * 3, bgr_to_rgb=True,
-        pad_size_divisor=32),
-    backbone=dict(type='mmvit_plugins.SGFormer', arch={ARCH}, img_size=64))
-test_dataloader = dict(dataset=dict(type='CocoDataset', pipeline=[
-    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs')]))
-""",
-        )
-        visualize(config, checkpoint, picture, str(tmp_path / 'o'), block=1)
-    finally:
-        ROOT_MODELS.children.pop('mmdet')
-        ROOT_TRANSFORMS.children.pop('mmdet')
-    pixels = torch.tensor(np.asarray(Image.open(picture))).permute(2, 0, 1).float()
-    inputs = torch.zeros(1, 3, 96, 128)
-    inputs[0, :, :90, :110] = (pixels - 128) / 64
-    assert_shows(tmp_path / 'o/picture.png', model, inputs, (90, 110), block=1)
+    host = init_detector(config, checkpoint, device='cpu')
+    inputs = seen_by_backbone(host, lambda: inference_detector(host, picture))
+    assert inputs.shape == (1, 3, 96, 128)  # 96 x 117 and padding
+    assert_shows(tmp_path / 'o/picture.png', model, inputs, (96, 117), block=1)
 
 
 def test_what_cannot_be_shown_is_said(tmp_path, picture):
