@@ -2,12 +2,14 @@
 
 import importlib.util
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 TOOL = Path(__file__).resolve().parents[1] / 'tools/mmcv_ops.py'
+VERSIONS = {'onedl-mmcv': '2.3.6', 'setuptools': '81.0.0', 'wheel': '0.48.0'}
 # An interpreter that notes its calls. The wheels for pip to find or make lie beside it. Ops work
 # if they are the text "good".
 PYTHON = """#!/bin/sh
@@ -37,6 +39,13 @@ def write_wheel(folder, ops):
     return wheel
 
 
+def load():
+    spec = importlib.util.spec_from_file_location('mmcv_ops', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
     """The tool on a machine without GPU, in an environment of mmcv without ops and of torch."""
@@ -48,9 +57,7 @@ def tool(tmp_path, monkeypatch):
     python = tmp_path / 'python'
     python.write_text(PYTHON.format(folder=tmp_path))
     python.chmod(0o755)
-    spec = importlib.util.spec_from_file_location('mmcv_ops', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load()
     find = importlib.util.find_spec
 
     def find_spec(name):
@@ -59,7 +66,7 @@ def tool(tmp_path, monkeypatch):
         return find(name)
 
     monkeypatch.setattr(module.importlib.util, 'find_spec', find_spec)
-    monkeypatch.setattr(module, 'mmcv_version', lambda: '2.3.6')
+    monkeypatch.setattr(module, 'version', VERSIONS.__getitem__)
     monkeypatch.setattr(module, 'has_gpu', lambda: False)
     monkeypatch.setattr(module, 'CACHE', tmp_path / 'cache/ops')
     monkeypatch.setattr(module, 'STAMP', tmp_path / 'stamp')
@@ -135,6 +142,23 @@ def test_a_failed_compilation_leaves_no_wheel(tool, capsys):
     assert not wheels(tool) and not tool.STAMP.exists() and 'install' not in calls(tool)
 
 
+def test_an_interrupted_compilation_leaves_nothing_behind(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, 'SIGN_OF_LIFE', 0.05)
+    python = tmp_path / 'python'
+    python.write_text(python.read_text().replace('sleep 0.2', f'sleep 5; touch {tmp_path}/late'))
+
+    def interrupt(log):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, 'progress', interrupt)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        tool.main()
+    assert time.monotonic() - start < 4  # the compilers end with it
+    assert not wheels(tool) and not list(tool.CACHE.glob('tmp*')) and not tool.STAMP.exists()
+    assert not (tmp_path / 'late').exists()
+
+
 @pytest.mark.parametrize(('ops', 'reason'), [(None, 'no compiled ops'), ('bad', 'undefined')])
 def test_a_compiled_wheel_that_does_not_work_is_not_kept(tool, ops, reason):
     write_wheel(tool.STAMP.parent / 'made', ops)
@@ -182,6 +206,9 @@ def test_missing_tools_give_a_sentence(tool, monkeypatch):
     monkeypatch.setattr(tool.sysconfig, 'get_path', get_path)
     monkeypatch.setattr(tool.shutil, 'which', lambda name, path=None: None if path else name)
     with pytest.raises(SystemExit, match='lacks ninja to build ops with; .* pip install ninja'):
+        tool.main()
+    monkeypatch.setattr(tool, 'version', {**VERSIONS, 'setuptools': '65.5', 'wheel': ''}.get)
+    with pytest.raises(SystemExit, match='lacks wheel and setuptools 80 or 81 and ninja to build'):
         tool.main()
     assert set(calls(tool)) == {'download'}
 
@@ -240,11 +267,11 @@ def test_a_second_call_waits_for_the_first(tool, monkeypatch):
 
 
 def test_no_onedl_mmcv_gives_a_sentence(tool, monkeypatch):
-    monkeypatch.undo()
-
-    def missing(name):
-        raise tool.importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(tool.importlib.metadata, 'version', missing)
+    monkeypatch.setattr(tool, 'version', lambda name: '')
     with pytest.raises(SystemExit, match='over onedl-mmcv, which .* lacks: .*`pip install onedl'):
-        tool.mmcv_version()
+        tool.main()
+
+
+def test_version():
+    version = load().version
+    assert version('pytest') == pytest.__version__ and version('no-such-thing') == ''

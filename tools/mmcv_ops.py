@@ -18,6 +18,7 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -47,15 +48,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def mmcv_version() -> str:
-    """The version of onedl-mmcv in this environment; the one with ops replaces it."""
+def version(distribution: str) -> str:
+    """The version of a distribution in this environment, empty if it is not installed."""
     try:
-        return importlib.metadata.version('onedl-mmcv')
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        sys.exit(
-            f'ops are installed over onedl-mmcv, which {sys.prefix} lacks: remove another mmcv '
-            '(mmcv, mmcv-lite, mmcv-full) if there is one, then `pip install onedl-mmcv`.'
-        )
+        return ''
 
 
 def torch_versions() -> tuple[str, str | None]:
@@ -178,8 +176,11 @@ def build_environment(kernels: str) -> dict[str, str]:
             f'{sys.executable} comes without Python.h, which ops are compiled with; install it '
             '(Debian and Ubuntu: `apt install python3-dev`).'
         )
-    missing = [name for name in ('setuptools', 'wheel') if not importlib.util.find_spec(name)]
-    missing += [] if shutil.which('ninja', path=environ['PATH']) else ['ninja']
+    missing = [] if version('wheel') else ['wheel']
+    if version('setuptools').split('.')[0] not in ('80', '81'):
+        missing.append('setuptools 80 or 81')
+    if not shutil.which('ninja', path=environ['PATH']):
+        missing.append('ninja')
     if missing:
         sys.exit(
             f'{sys.prefix} lacks {" and ".join(missing)} to build ops with; repair it with: '
@@ -213,6 +214,7 @@ def build(folder: Path, kernels: str, mmcv: str) -> Path:
                 env=environ,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             start = time.monotonic()
             try:
@@ -222,12 +224,14 @@ def build(folder: Path, kernels: str, mmcv: str) -> Path:
                     except subprocess.TimeoutExpired:
                         minutes, seconds = divmod(int(time.monotonic() - start), 60)
                         say(f'  compiling for {minutes}:{seconds:02}{progress(log)}')
-            finally:
-                process.terminate()  # of an interrupted call; does nothing to one that has ended
+            except BaseException:
+                os.killpg(process.pid, signal.SIGTERM)  # the compilers too
+                process.wait()
+                raise
         wheel = next(Path(place).glob('*.whl'), None)
         if process.returncode or wheel is None:
             lines = log.read_text(errors='replace').splitlines()
-            errors = [line for line in lines if re.search(r': (fatal )?error: ', line)]
+            errors = [line for line in lines if re.search(r': (fatal )?error: |Error: ', line)]
             say('\n'.join(errors[:5] or lines[-15:]))
             sys.exit(
                 f'The ops of onedl-mmcv {mmcv} were not built: the reason is above, the rest in '
@@ -273,7 +277,12 @@ def install(wheel: Path) -> None:
 
 def main() -> None:
     """Install ops unless they are in place."""
-    mmcv = mmcv_version()
+    mmcv = version('onedl-mmcv')  # the one with ops replaces it
+    if not mmcv:
+        sys.exit(
+            f'ops are installed over onedl-mmcv, which {sys.prefix} lacks: remove another mmcv '
+            '(mmcv, mmcv-lite, mmcv-full) if there is one, then `pip install onedl-mmcv`.'
+        )
     torch, cuda = torch_versions()
     kernels = 'cuda' if cuda and (os.environ.get('FORCE_CUDA') == '1' or has_gpu()) else 'cpu'
     lack = toolkit_fault(cuda) if kernels == 'cuda' else ''
