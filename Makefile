@@ -1,5 +1,6 @@
 # The commands of this repository; `make help` lists them. Only git, Python (3.10 to 3.13) with venv
-# and pip are needed: everything else is installed into .venv on the first call.
+# and pip are needed, and a C++ compiler for setup-det and test: everything else is installed into
+# .venv on the first call.
 #   make demo PYTHON=python3.12     chooses the interpreter that .venv is made with
 #   make test ARGS='-k afformer'    hands options to pytest
 
