@@ -66,7 +66,9 @@ setup(
     install_requires=['torch>=2.5', 'numpy', 'einops', 'scipy'],
     extras_require={
         'stack': STACK,
-        'det': [*STACK, 'onedl-mmdetection>=3.5.1'],
+        # detectors need mmcv's ops too. No requirement can ask for them: pip's isolated build of
+        # onedl-mmcv has no torch and leaves them out. tools/mmcv_ops.py adds them by the last three
+        'det': [*STACK, 'onedl-mmdetection>=3.5.1', 'ninja', 'wheel', 'setuptools>=80,<82'],
         # other libraries' networks for tools/benchmark.py
         'benchmark': ['timm==1.0.31', 'torchvision'],
         # hyperspectral scenes in MATLAB 7.3, ENVI and GeoTIFF files, splits, baselines and maps

@@ -3,12 +3,15 @@
 Run by ``make setup`` with any Python; only the standard library is used here. The environment is
 keyed on ``requirements.txt``, the Python version and the place of the checkout: nothing happens
 while the key holds. Otherwise, after an interrupted set-up too, it is emptied and built anew, so
-that a half-installed one is never used.
+that a half-installed one is never used. With ``--det`` (``make setup-det``) ``mmcv_ops.py`` adds
+what only detectors need.
 """
 
+import argparse
 import fcntl
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
 STAMP = VENV / 'setup.key'  # holds the key once everything is in place; marks the folder as ours
-MODULES = ('torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain')
+MODULES = ('torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet')
 
 
 def check_python() -> None:
@@ -119,8 +122,19 @@ def main() -> None:
     print(f'{VENV} is ready: `. .venv/bin/activate` uses it by hand.')
 
 
+def add_ops() -> None:
+    """Go on as the new environment's Python that installs mmcv's ops; does not return."""
+    sys.stdout.flush()
+    os.execv(PYTHON, [str(PYTHON), str(Path(__file__).with_name('mmcv_ops.py'))])
+
+
 if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--det', action='store_true', help="mmcv's ops too, which detectors need")
+    det = parser.parse_args().det
     try:
         main()
+        if det:
+            add_ops()
     except KeyboardInterrupt:
         sys.exit('Set-up interrupted: the next call starts afresh.')

@@ -1,9 +1,11 @@
-"""Is the installation fit for a config: hosts there, once each, torchvision importable."""
+"""Is the installation fit for a config: hosts there, once each, torchvision and ops importable."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from ..registry import HOSTS, is_available
+import torch
+
+from ..registry import HOSTS, OPS_COMMAND, is_available
 from .errors import UserError
 
 # module -> the distributions that would each write it
@@ -23,9 +25,9 @@ def check_environment(scope: str) -> None:
         scope: The config's ``default_scope``, which is the host's import name.
 
     Raises:
-        UserError: The host is missing, two distributions own one module, or what the host needs
-            cannot be imported with this torch: torchvision for mmpretrain, mmcv's compiled
-            operators for mmdetection.
+        UserError: The host is missing, two distributions own one module, torchvision, which
+            mmpretrain needs, cannot be imported with this torch, or mmcv's ops cannot; only
+            mmdetection misses them where they were not built at all.
     """
     for module, owners in OWNERS.items():
         found = [name for name in owners if _installed(name)]
@@ -40,6 +42,8 @@ def check_environment(scope: str) -> None:
         raise UserError(
             f"the config's default_scope is {scope}, but {project} is not installed: {command}"
         )
+    if scope in HOSTS:
+        _check_ops(scope)
     if scope == 'mmpretrain':
         try:
             import_module('torchvision')
@@ -49,16 +53,25 @@ def check_environment(scope: str) -> None:
                 f'{_installed("torchvision") or "none"} ({str(error).splitlines()[0]}); install '
                 'both at once from one index, as pinned in requirements.txt'
             ) from error
-    if scope == 'mmdet':
-        try:
-            import_module('mmcv._ext')
-        except ImportError as error:
+
+
+def _check_ops(scope: str) -> None:
+    """Import mmcv's compiled ops; hosts other than mmdetection do without, but not with broken."""
+    try:
+        import_module('mmcv._ext')
+    except ModuleNotFoundError as error:
+        if scope == 'mmdet':
+            found = _installed('onedl-mmcv')
+            found = f'onedl-mmcv {found} without them' if found else 'no onedl-mmcv'
             raise UserError(
-                "mmdetection needs mmcv's compiled operators, which this mmcv lacks or torch "
-                f'{_installed("torch")} cannot load ({str(error).splitlines()[0]}); compile them '
-                'with: pip install --no-build-isolation --no-deps --force-reinstall '
-                '--no-binary onedl-mmcv onedl-mmcv'
+                f'mmdetection needs the compiled ops of mmcv, found {found}; get them with: '
+                f'{OPS_COMMAND}'
             ) from error
+    except ImportError as error:  # as of undefined symbols
+        raise UserError(
+            f"mmcv's compiled ops do not fit torch {torch.__version__} "
+            f'({str(error).splitlines()[0]}); install those that do with: {OPS_COMMAND}'
+        ) from error
 
 
 def _installed(distribution: str) -> str | None:
