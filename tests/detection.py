@@ -1,6 +1,7 @@
 """A miniature of COCO, and small detectors of mmdetection's around a backbone, for many tests."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,14 @@ from PIL import Image
 
 COLOURS = {'red': (220, 40, 40), 'green': (40, 200, 40), 'blue': (40, 40, 220)}
 CLASSES = tuple(COLOURS)
+LAYOUTS = {  # of each split, the annotations and the folder of pictures
+    'coco': {
+        split: (f'annotations/instances_{split}.json', split) for split in ('train2017', 'val2017')
+    },
+    'bccd': {
+        split: (f'coco/instances_{split}.json', 'JPEGImages') for split in ('train', 'val', 'test')
+    },
+}
 WIDTH = 16  # channels of neck and heads
 SWIN = dict(
     type='mmvit_plugins.SwinTransformer',
@@ -25,30 +34,40 @@ def need_mmdet() -> None:
 
 
 def make_coco(
-    root: Path, pictures: int = 4, size: tuple[int, int] = (64, 96), seed: int = 0
+    root: Path,
+    pictures: int = 4,
+    size: tuple[int, int] = (64, 96),
+    seed: int = 0,
+    names: Sequence[str] = CLASSES,
+    layout: str = 'coco',
+    empty: int = 0,
 ) -> Path:
-    """Write pictures of coloured boxes in the folders of COCO; return their root.
+    """Write pictures of three coloured boxes each in the folders of a data set; return their root.
 
     Args:
-        root: Folder that gets ``train2017``, ``val2017`` and ``annotations``.
+        root: Folder that gets the splits.
         pictures: Pictures of each split.
         size: Height and width.
-        seed: Seed of the boxes.
+        seed: Seed of the boxes, and of their classes if there are more than three.
+        names: The classes.
+        layout: A key of ``LAYOUTS``.
+        empty: How many pictures without boxes each split has besides.
     """
     root, rng = Path(root), np.random.default_rng(seed)
-    (root / 'annotations').mkdir(parents=True)
     height, width = size
-    for split in ('train2017', 'val2017'):
-        (root / split).mkdir()
+    for split, (file, folder) in LAYOUTS[layout].items():
         images, annotations = [], []
-        for index in range(pictures):
+        for path in (root / file, root / folder / split):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for index in range(pictures + empty):
             pixels = rng.integers(0, 60, (*size, 3), dtype=np.uint8)
-            name = f'{index:012d}.jpg'
+            name = f'{"" if split in folder else split}{index:012d}.jpg'
             images.append({'id': index + 1, 'file_name': name, 'height': height, 'width': width})
-            for label, colour in enumerate(COLOURS.values()):
+            labels = range(3) if len(names) == 3 else rng.choice(len(names), 3).tolist()
+            for label in labels if index < pictures else ():
                 w, h = rng.integers(min(size) // 4, min(size) // 2, 2).tolist()
                 x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
-                pixels[y : y + h, x : x + w] = colour
+                pixels[y : y + h, x : x + w] = [*COLOURS.values()][label % 3]
                 annotations.append(
                     {
                         'id': len(annotations) + 1,
@@ -60,13 +79,13 @@ def make_coco(
                         'segmentation': [[x, y, x + w, y, x + w, y + h, x, y + h]],
                     }
                 )
-            Image.fromarray(pixels).save(root / split / name, quality=95)
+            Image.fromarray(pixels).save(root / folder / name, quality=95)
         content = {
             'images': images,
             'annotations': annotations,
-            'categories': [{'id': 3 * k + 1, 'name': name} for k, name in enumerate(CLASSES)],
+            'categories': [{'id': 3 * k + 1, 'name': name} for k, name in enumerate(names)],
         }
-        (root / f'annotations/instances_{split}.json').write_text(json.dumps(content))
+        (root / file).write_text(json.dumps(content))
     return root
 
 

@@ -4,13 +4,13 @@
 repository run on it within seconds, through the same classes.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from detection import make_coco
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from scipy.io import savemat
@@ -18,7 +18,7 @@ from scipy.io import savemat
 from mmvit_plugins.datasets.hyperspectral import SCENES, generate_scene
 
 IMAGENET_CLASSES, GROCERY_CLASSES = 1000, 22
-# Networks small enough for a test, and the channels of the maps that they return to MGFF
+# Networks small enough for a test, and the channels of their maps (Swin's for MGFF: after merging)
 SMALL = {
     'mmvit_plugins.SwinTransformer': (
         dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)),
@@ -31,6 +31,31 @@ SMALL = {
             )
         ),
         (8, 16, 32, 64),
+    ),
+    'mmvit_plugins.AFFormer': (
+        dict(
+            arch=dict(
+                embed_dims=(8, 16, 32, 32),
+                depths=(1, 1, 1, 1),
+                num_heads=4,
+                mlp_ratio=2,
+                windows={3: 2, 5: 2},
+            )
+        ),
+        (16, 32, 32, 32),
+    ),
+    'mmvit_plugins.T2TViT': (
+        dict(
+            arch=dict(
+                tokens_type='performer',
+                block='vit',
+                embed_dims=32,
+                depths=(1,),
+                num_heads=2,
+                mlp_ratio=2,
+            )
+        ),
+        (64, 64, 32),
     ),
     'ResNet': (dict(depth=50, stem_channels=8, base_channels=4), (16, 32, 64, 128)),
 }
@@ -192,6 +217,33 @@ def shrink(cfg: Config) -> Config:
     return cfg
 
 
+def shrink_detector(cfg: Config) -> Config:
+    """Cut the network of a detection config down, in place, so that it finds boxes untrained."""
+    model = cfg.model
+    options, channels = SMALL[model.backbone.type]
+    model.backbone.update(options)
+    if model.backbone.type == 'mmvit_plugins.SwinTransformer':
+        channels = (8, 16, 32, 64)
+    channels = [channels[i] for i in model.backbone.get('out_indices', range(4))]
+    *first, fpn = model.neck if isinstance(model.neck, list) else [model.neck]
+    for neck in first:
+        neck.in_channels = channels
+    fpn.update(in_channels=(channels * 4)[: len(fpn.in_channels)], out_channels=16)
+    if 'roi_head' not in model:
+        model.bbox_head.update(in_channels=16, feat_channels=16)
+        model.test_cfg.update(score_thr=0.0, nms_pre=20)
+        return cfg
+    model.rpn_head.update(in_channels=16, feat_channels=16)
+    for part in ('bbox', 'mask'):
+        model.roi_head[f'{part}_roi_extractor'].out_channels = 16
+        model.roi_head[f'{part}_head'].in_channels = 16
+    model.roi_head.bbox_head.fc_out_channels = 32
+    model.roi_head.mask_head.conv_out_channels = 16
+    model.test_cfg.rcnn.score_thr = 0.0
+    model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 50
+    return cfg
+
+
 def _steps(value):
     """Yield every transform in nested pipelines, the outer ones after those inside them."""
     if isinstance(value, dict):
@@ -294,52 +346,11 @@ def _make_pets(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
 
 
 def _make_coco(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
-    splits = {
-        split: (f'annotations/instances_{split}2017.json', f'{split}2017')
-        for split in ('train', 'val')
-    }
-    _make_boxes(root, pictures, size, rng, splits, CocoDataset.METAINFO['classes'])
+    make_coco(root, 2 * pictures, size, names=CocoDataset.METAINFO['classes'], empty=1)
 
 
 def _make_bccd(root: Path, pictures: int, size: tuple[int, int], rng) -> None:
-    splits = {
-        split: (f'coco/instances_{split}.json', 'JPEGImages') for split in ('train', 'val', 'test')
-    }
-    _make_boxes(root, pictures, size, rng, splits, ('RBC', 'WBC', 'Platelets'))
-
-
-def _make_boxes(root: Path, pictures: int, size: tuple[int, int], rng, splits, classes) -> None:
-    """Write pictures of two boxes each, the last of a split without any, in COCO's format."""
-    height, width = size
-    for split, (file, folder) in splits.items():
-        images, annotations = [], []
-        for number in range(2 * pictures + 1):
-            image = rng.integers(0, 60, (*size, 3), dtype=np.uint8)
-            name = f'{split}{number}.jpg'
-            images.append(dict(id=number, file_name=name, height=height, width=width))
-            for _ in range(2 if number < 2 * pictures else 0):
-                x, y = int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2))
-                w, h = int(rng.integers(9, width // 2)), int(rng.integers(9, height // 2))
-                label = int(rng.integers(len(classes)))
-                image[y : y + h, x : x + w] = rng.integers(100, 256, 3)
-                annotations.append(
-                    dict(
-                        id=len(annotations) + 1,
-                        image_id=number,
-                        category_id=label + 1,
-                        bbox=[x, y, w, h],
-                        area=w * h,
-                        iscrowd=0,
-                        segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
-                    )
-                )
-            _write(root / folder / name, image)
-        categories = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps(dict(images=images, annotations=annotations, categories=categories))
-        )
+    make_coco(root, 2 * pictures, size, names=('RBC', 'WBC', 'Platelets'), layout='bccd', empty=1)
 
 
 CLASSIFIED = {

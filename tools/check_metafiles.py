@@ -34,6 +34,7 @@ def find_problems(root: Path) -> Iterator[str]:
     yield from (f'{INDEX} imports {name}, which is not there' for name in sorted(imported - found))
 
     listed = set()
+    counts: dict[str, dict] = {}  # of each model, as some are trained in several ways
     for metafile in sorted(found):
         content = mmengine.load(root / metafile)
         readmes = {entry['Name']: entry['README'] for entry in content['Collections']}
@@ -49,7 +50,9 @@ def find_problems(root: Path) -> Iterator[str]:
                 yield f'{where}: there is no {model["Config"]}'
             else:
                 readme = root / readmes[model['In Collection']]
-                yield from (f'{where}: {text}' for text in _model_problems(root, model, readme))
+                yield from (
+                    f'{where}: {text}' for text in _model_problems(root, model, readme, counts)
+                )
 
     trained = {
         str(path.relative_to(root))
@@ -59,12 +62,15 @@ def find_problems(root: Path) -> Iterator[str]:
     yield from (f'no metafile lists {name}' for name in sorted(trained - listed))
 
 
-def _model_problems(root: Path, model: dict, readme: Path) -> Iterator[str]:
+def _model_problems(root: Path, model: dict, readme: Path, counts: dict) -> Iterator[str]:
     config, stated = root / model['Config'], model['Metadata']
     if model['Name'] != config.stem:
         yield f'its config is named {config.stem}'
     with redirect_stdout(sys.stderr):  # hosts log to stdout while they build
-        counted = count_config(config, stated['Input Size'])
+        key = f'{Config.fromfile(config).model} {stated["Input Size"]}'
+        if key not in counts:
+            counts[key] = count_config(config, stated['Input Size'])
+    counted = counts[key]
     if stated['Parameters'] != counted['parameters']:
         yield f'Parameters is {stated["Parameters"]}, the model has {counted["parameters"]}'
     if abs(stated['FLOPs'] / counted['flops'] - 1) > FLOPS_TOLERANCE:

@@ -1,4 +1,7 @@
-"""What every detection config adds to ``default_runtime.py``: scope, epochs, drawing."""
+"""What every detection config adds to ``default_runtime.py``: scope, epochs, drawing.
+
+``--tta`` needs nothing here: flips, and one NMS over all boxes.
+"""
 
 _base_ = './default_runtime.py'
 
@@ -9,4 +12,3 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type='mmvit_plugins.DataCheckHook'), dict(type='NumClassCheckHook')]
 visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
-tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5)))
