@@ -1,7 +1,7 @@
 """Swin-S, Mask R-CNN on COCO: 12 epochs of batches of 16 (8 GPUs x 2).
 
 Run:       tools/dist_train.sh configs/detection/swin_small_mask-rcnn_1x_coco.py 8
-Cost:      @COST@
+Cost:      69.11 M parameters, 350.56 GFLOPs at 800x1280 (tools/get_flops.py).
 Published: 44.8 box AP, 40.9 mask AP (as later papers quote it).
 Ours:      not trained yet.
 """

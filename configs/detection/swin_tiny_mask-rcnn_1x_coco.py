@@ -1,7 +1,7 @@
 """Swin-T, Mask R-CNN on COCO: 12 epochs of batches of 16 (8 GPUs x 2).
 
 Run:       tools/dist_train.sh configs/detection/swin_tiny_mask-rcnn_1x_coco.py 8
-Cost:      @COST@
+Cost:      47.79 M parameters, 263.32 GFLOPs at 800x1280 (tools/get_flops.py).
 Published: 42.7 box AP, 39.3 mask AP (as later papers quote it).
 Ours:      not trained yet.
 """

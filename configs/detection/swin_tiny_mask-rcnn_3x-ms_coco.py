@@ -1,7 +1,7 @@
 """Swin-T, Mask R-CNN on COCO: 36 epochs of batches of 16, many sizes (8 GPUs x 2).
 
 Run:       tools/dist_train.sh configs/detection/swin_tiny_mask-rcnn_3x-ms_coco.py 8
-Cost:      @COST@
+Cost:      47.79 M parameters, 263.32 GFLOPs at 800x1280 (tools/get_flops.py).
 Published: 46.0 box AP, 41.6 mask AP (mmdetection, with its own Swin).
 Ours:      not trained yet.
 """
