@@ -9,7 +9,7 @@ Ours:      see README.md; a smaller run.
 _base_ = [
     '../_base_/models/afformer_retinanet.py',
     '../_base_/datasets/bccd.py',
-    '../_base_/schedules/bccd_adamw.py',
+    '../_base_/schedules/detection_scratch_adamw.py',
     '../_base_/default_det.py',
 ]
 

@@ -12,7 +12,7 @@ layer is frozen and batch norms train, since the weights start at random.
 _base_ = [
     '../_base_/models/retinanet.py',
     '../_base_/datasets/bccd.py',
-    '../_base_/schedules/bccd_adamw.py',
+    '../_base_/schedules/detection_scratch_adamw.py',
     '../_base_/default_det.py',
 ]
 

@@ -59,7 +59,7 @@ _LEFT_OUT = """
     adjoint alias broadcast_tensors clone empty_like expand_as feature_dropout fill flip im2col
     index_copy index_select lift_fresh linspace mH mT movedim numpy_T ones_like pad pixel_shuffle
     pixel_unshuffle rand repeat repeat_interleave reshape_as scalar_tensor tril triu unflatten
-    view_as zero
+    unfold view_as zero
 """
 LEFT_OUT = frozenset(
     [*(f'aten::{name}' for name in _LEFT_OUT.split()), 'prim::PythonOp.RoIAlignFunction']

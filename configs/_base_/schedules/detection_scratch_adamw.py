@@ -1,4 +1,4 @@
-"""100 epochs from random weights, for a small detection set: AdamW, 5 epochs of warm-up, cosine.
+"""100 epochs from random weights, for small detection sets: AdamW, 5 epochs of warm-up, cosine.
 
 ``train_cfg.max_epochs`` is the one place that sets the length: the cosine, which runs from epoch 0
 under the warm-up, ends there. Gradients are clipped, as detectors from random weights need it.
