@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
+from ..datasets.coco import read_coco
 from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
 from .errors import UserError
 from .runtime import load_config
@@ -304,11 +305,13 @@ class Detector:
         """Find what a COCO file says of each picture, by name, as mmdetection's data set reads it.
 
         Raises:
-            UserError: It is no COCO file, has no class of the model, or lacks a picture.
+            DataError: It is no COCO file.
+            UserError: It has no class of the model, or lacks a picture.
         """
         from mmdet.datasets import CocoDataset
 
-        names = _read_categories(file)
+        content = read_coco(file)
+        names = list(content.categories.values()) if content else []
         if not set(names) & set(self.classes):
             raise UserError(
                 f'{file} has the categories {names[:5]}, the model the classes '
@@ -384,24 +387,6 @@ class Detector:
         truth = load({**entry, 'ori_shape': (entry['height'], entry['width'])})
         masks = truth['gt_masks'].masks.astype(bool) if with_masks else None
         return Boxes(truth['gt_bboxes'], truth['gt_bboxes_labels'], None, masks)
-
-
-def _read_categories(file: str) -> list[str]:
-    """Return the names of the categories of a COCO file.
-
-    Raises:
-        UserError: It is not there or is none.
-    """
-    if not Path(file).is_file():
-        raise UserError(f'{file} is no file: give the COCO file of the annotations as --truth')
-    try:
-        content = json.loads(Path(file).read_bytes())
-        lacking = [key for key in ('images', 'annotations', 'categories') if key not in content]
-    except ValueError as error:
-        raise UserError(f'{file} is no JSON file ({error}): correct --truth') from error
-    if lacking:
-        raise UserError(f'{file} is no COCO file, it lacks {", ".join(lacking)}: correct --truth')
-    return [category['name'] for category in content['categories']]
 
 
 def _build_without_data(cfg: Config) -> Any:

@@ -241,8 +241,9 @@ def test_pictures_of_detections(run, config, data, tmp_path):
                 colour = pixels[35 + 4 * (y + h) - 1, 8 + 4 * x + 1]
                 assert tuple(colour) == tuple(COLOURS.values())[box['category_id'] // 3]
 
+    dogs = [{**a, 'category_id': 1} for a in content['annotations']]
     (tmp_path / 'other.json').write_text(
-        json.dumps({**content, 'categories': [{'id': 1, 'name': 'dog'}]})
+        json.dumps({**content, 'annotations': dogs, 'categories': [{'id': 1, 'name': 'dog'}]})
     )
     content['images'] = content['images'][:2]
     content['annotations'] = [a for a in content['annotations'] if a['image_id'] < 3]
@@ -253,7 +254,7 @@ def test_pictures_of_detections(run, config, data, tmp_path):
         ('other.json', "other.json has the categories ['dog'], the model the classes ['red', "),
         ('few.json', 'few.json has no picture of the name 000000000002.jpg'),
         (config, 'is no JSON file'),
-        ('nix.json', 'nix.json is no file'),
+        ('nix.json', 'there is no annotation file nix.json'),
     ):
         done = run('infer.py', config, weights, data / 'val2017', '--out', 't', '--truth', file)
         assert done.returncode == 2

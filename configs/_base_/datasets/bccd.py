@@ -60,26 +60,10 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='coco/instances_test.json',
-        data_prefix=dict(img='JPEGImages/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    val_dataloader,
+    dataset=dict(val_dataloader['dataset'], ann_file='coco/instances_test.json'),
 )
 val_evaluator = dict(
     type='CocoMetric', ann_file=data_root + 'coco/instances_val.json', metric='bbox', classwise=True
 )
-test_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'coco/instances_test.json',
-    metric='bbox',
-    classwise=True,
-)
+test_evaluator = dict(val_evaluator, ann_file=data_root + 'coco/instances_test.json')
