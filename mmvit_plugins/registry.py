@@ -6,6 +6,7 @@ where the package has been imported (``custom_imports``) and no host owns them.
 """
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,9 @@ def host_error(host: str) -> ImportError | None:
     project, command = HOSTS[host]
     if not is_available(host):
         return ImportError(f'{project}, which is not installed: {command}')
+    # mmseg imports mmdet where it is installed, which without ops warns of a lane detector's NMS
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.WARNING))
     try:
         importlib.import_module(f'{host}.models')
     except Exception as error:  # torchvision raises a RuntimeError beside a torch that is not its
@@ -94,6 +98,8 @@ def host_error(host: str) -> ImportError | None:
         reason = ImportError(f'{project}, which is installed but cannot be imported ({cause})')
         reason.__cause__ = error
         return reason
+    finally:
+        logging.disable(level)
     return None
 
 

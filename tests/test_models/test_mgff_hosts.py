@@ -233,7 +233,7 @@ def test_both_spellings_build_in_every_registry(registry):
 
 
 def test_any_host_builds_it():
-    """mmdetection, which is not installed here, is another child of mmengine's root."""
+    """mmdetection, as any other, is another child of mmengine's root."""
     host = Registry('model', parent=ROOT, scope='some_host')
     with DefaultScope.overwrite_default_scope('some_host'):
         for name in ('MGFF', 'mmvit_plugins.MGFF'):
