@@ -202,7 +202,7 @@ def build(folder: Path, kernels: str, mmcv: str) -> Path:
     environ = build_environment(kernels)
     log = CACHE / f'{folder.name}.log'
     say(
-        f'Compiling the ops of onedl-mmcv {mmcv} ({kernels}), once: 6 to 9 minutes on two quiet '
+        f'Compiling the ops of onedl-mmcv {mmcv} ({kernels}), once: about 12 minutes on two quiet '
         f'cores{", longer with CUDA" * (kernels == "cuda")}. MAX_JOBS={environ["MAX_JOBS"]} at a '
         f'time; the log is {log}.'
     )

@@ -1,7 +1,7 @@
 """AFFormer in Mask R-CNN.
 
-The maps of strides 4, 8, 8, 8 become a pyramid first. A config sets ``backbone.arch``
-and the channels of both necks.
+The maps of strides 4, 8, 8, 8 become a pyramid first. A config sets ``backbone.arch`` and the
+channels of both necks.
 """
 
 _base_ = './mask-rcnn.py'

@@ -1,7 +1,7 @@
 """AFFormer in RetinaNet.
 
-The maps of strides 8, 8, 8 become a pyramid first. A config sets ``backbone.arch``
-and the channels of both necks.
+The maps of strides 8, 8, 8 become a pyramid first. A config sets ``backbone.arch`` and the channels
+of both necks.
 """
 
 _base_ = './retinanet.py'

@@ -1,8 +1,8 @@
 """T2T-ViT in RetinaNet.
 
-The transformer's one map, of stride 16, becomes a pyramid first; the maps of the token layers
-are left out, as they lie before the transformer. A config sets
-``backbone.arch`` and the channels of both necks.
+The transformer's one map, of stride 16, becomes a pyramid first; the maps of the token layers are
+left out, as they lie before the transformer. A config sets ``backbone.arch`` and the channels of
+both necks.
 """
 
 _base_ = './retinanet.py'
