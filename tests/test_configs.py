@@ -1255,7 +1255,7 @@ assert 'mmvit_plugins' not in sys.modules
 for config in sys.argv[1:]:
     if 'two-stage_' in config:  # as a user without the localizer's file has to
         cfg = Config.fromfile(config)
-        cfg.model.localizer.vit.init_cfg = None
+        (cfg.model.localizer.get('vit') or {}).pop('init_cfg', None)
         cfg.dump('two-stage.py')
         config = 'two-stage.py'
     model = get_model(config, device='cpu')
