@@ -6,12 +6,10 @@ where the package has been imported (``custom_imports``) and no host owns them.
 """
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import METRICS as ROOT_METRICS
@@ -89,9 +87,6 @@ def host_error(host: str) -> ImportError | None:
     project, command = HOSTS[host]
     if not is_available(host):
         return ImportError(f'{project}, which is not installed: {command}')
-    # mmseg imports mmdet where it is installed, which without ops warns of a lane detector's NMS
-    logger = MMLogger.get_current_instance()
-    logger.addFilter(_is_error)
     try:
         importlib.import_module(f'{host}.models')
     except Exception as error:  # torchvision raises a RuntimeError beside a torch that is not its
@@ -99,13 +94,7 @@ def host_error(host: str) -> ImportError | None:
         reason = ImportError(f'{project}, which is installed but cannot be imported ({cause})')
         reason.__cause__ = error
         return reason
-    finally:
-        logger.removeFilter(_is_error)
     return None
-
-
-def _is_error(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR
 
 
 def register_missing(name: str, reason: ImportError) -> Callable:

@@ -122,18 +122,6 @@ def test_only_detection_needs_ops(blocked, expected):
     assert re.search(f'UserError: .*{expected}', last) and last.endswith(OPS_COMMAND), last
 
 
-def test_a_missing_lane_detector_is_not_warned_of():
-    """As mmdetection does where mmcv has no ops, on stdout; what comes later is heard again."""
-    code = (
-        'logging.disable(logging.NOTSET)\nimport mmvit_plugins\n'
-        'from mmengine.logging import print_log\n'
-        'print_log("heard", "current", logging.WARNING)\n'
-    )
-    result = run(code, 'mmcv._ext')
-    assert 'heard' in result.stdout, result.stderr
-    assert 'NMS' not in result.stdout + result.stderr
-
-
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_ops_of_another_torch_give_a_sentence(scope):
     """No host can be imported beside them: mmseg's guards expect a missing module only."""
