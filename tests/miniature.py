@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from detection import make_coco
+from detection import SWIN, SWIN_CHANNELS, make_coco
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from scipy.io import savemat
@@ -21,7 +21,7 @@ IMAGENET_CLASSES, GROCERY_CLASSES = 1000, 22
 # Networks small enough for a test, and the channels of their maps (Swin's for MGFF: after merging)
 SMALL = {
     'mmvit_plugins.SwinTransformer': (
-        dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=7)),
+        dict(arch=SWIN['arch']),
         (16, 32, 64, 64),
     ),
     'mmvit_plugins.SGFormer': (
@@ -223,7 +223,7 @@ def shrink_detector(cfg: Config) -> Config:
     options, channels = SMALL[model.backbone.type]
     model.backbone.update(options)
     if model.backbone.type == 'mmvit_plugins.SwinTransformer':
-        channels = (8, 16, 32, 64)
+        channels = SWIN_CHANNELS
     channels = [channels[i] for i in model.backbone.get('out_indices', range(4))]
     *first, fpn = model.neck if isinstance(model.neck, list) else [model.neck]
     for neck in first:

@@ -245,6 +245,12 @@ def _listed(names: Iterable[Any]) -> str:
     return ', '.join(names[:SHOWN]) + more
 
 
+def _ids_of(file: CocoFile, classes: Sequence[str]) -> list[Hashable]:
+    """List the categories that are classes, in the file's order, as mmdetection does."""
+    wanted = set(classes)
+    return [key for key, name in file.categories.items() if name in wanted]
+
+
 def check_classes(
     file: CocoFile, classes: Sequence[str], category_ids: Iterable[Hashable] | None = None
 ) -> None:
@@ -268,7 +274,7 @@ def check_classes(
             "the data set's metainfo=dict(classes=...) to names that it has"
         )
     if category_ids is None:
-        category_ids = [key for key, name in file.categories.items() if name in set(classes)]
+        category_ids = _ids_of(file, classes)
     order = [file.categories[key] for key in category_ids if key in file.categories]
     if order != list(classes):
         start = next(
@@ -402,8 +408,9 @@ def check_coco_config(config: Mapping, labelled: bool = True) -> None:
     classes = (config.get('metainfo') or {}).get('classes')
     if isinstance(classes, list | tuple):  # may also be a file; without any they are COCO's
         check_classes(file, classes)
-        ids = [key for key, name in file.categories.items() if name in set(classes)]
-        check_boxes(file, ids, config.get('filter_cfg'), config.get('test_mode', False))
+        check_boxes(
+            file, _ids_of(file, classes), config.get('filter_cfg'), config.get('test_mode', False)
+        )
 
 
 def check_coco(dataset: Any) -> None:

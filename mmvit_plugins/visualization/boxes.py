@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import minimum_filter
 
-from .images import INK, MIN_SIDE, PAPER, draw_beside, enlarge, load_font, paint
+from .images import INK, PAPER, choose_scale, draw_beside, enlarge, load_font, paint
 
 GOLDEN = 0.618034  # hues this far apart differ for any number of classes
 SMALLEST_FONT = 12
@@ -51,7 +51,7 @@ def draw_detection(
         palette: One RGB colour for each class; by default colours are chosen.
         opacity: Of the masks, 0 to 1.
     """
-    scale = ceil(MIN_SIDE / min(image.shape[:2]))
+    scale = choose_scale(image)
     image = enlarge(image, scale)
     present = sorted({int(label) for boxes in panels.values() for label in boxes.labels})
     names = {k: str(classes[k]) if k < len(classes) else str(k) for k in present}

@@ -65,7 +65,7 @@ def draw_segmentation(
     """
     panels = {'input': image}
     panels |= {title: paint(image, labels, palette, opacity) for title, labels in maps.items()}
-    scale = _scale(image)
+    scale = choose_scale(image)
     panels = {title: enlarge(pixels, scale) for title, pixels in panels.items()}
     present = sorted({int(k) for labels in maps.values() for k in np.unique(labels)})
     entries = [(classes[k], tuple(palette[k])) for k in present if k < len(classes)]
@@ -139,7 +139,7 @@ def _draw_stage(
     opacity: float,
 ) -> Image.Image:
     """Draw one column of :func:`draw_importance`."""
-    scale = _scale(image, MIN_SIDE_OF_TOKENS)
+    scale = choose_scale(image, MIN_SIDE_OF_TOKENS)
     image = enlarge(image, scale)
     height, width = image.shape[:2]
     font, line = load_font()
@@ -193,7 +193,7 @@ def _draw_scale(draw: ImageDraw.ImageDraw, box: tuple, low: float, high: float) 
 
 def draw_classification(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     """Draw an image RGB ``(H, W, 3)`` with lines of text below it."""
-    image = enlarge(image, _scale(image))
+    image = enlarge(image, choose_scale(image))
     height, width = image.shape[:2]
     font, line = load_font()
     text_width = ceil(max(font.getlength(text) for text in lines))
@@ -204,7 +204,7 @@ def draw_classification(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     return sheet
 
 
-def _scale(image: np.ndarray, min_side: int = MIN_SIDE) -> int:
+def choose_scale(image: np.ndarray, min_side: int = MIN_SIDE) -> int:
     """Choose how many times a picture is enlarged."""
     return ceil(min_side / min(image.shape[:2]))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detection import WIDTH, mask_rcnn, retinanet
+from detection import SWIN_CHANNELS, WIDTH, mask_rcnn, retinanet
 from miniature import SMALL
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SWIN, SGFORMER, AFFORMER, T2T = (
     f'mmvit_plugins.{name}' for name in ('SwinTransformer', 'SGFormer', 'AFFormer', 'T2TViT')
 )
-CHANNELS = {**{key: SMALL[key][1] for key in (SGFORMER, AFFORMER)}, SWIN: (8, 16, 32, 64)}
+CHANNELS = {**{key: SMALL[key][1] for key in (SGFORMER, AFFORMER)}, SWIN: SWIN_CHANNELS}
 STRIDES = (8, 16, 32)
 
 
@@ -152,7 +152,7 @@ def test_mgff_as_neck_of_detectors():
         out_channels=WIDTH,
         num_outs=5,
     )
-    model = retinanet(backbone, (8, 16, 32, 64))
+    model = retinanet(backbone, SWIN_CHANNELS)
     model.neck = dict(neck, in_channels=(16, 32, 64))
     model = MODELS.build(model).train()
     assert type(model.neck) is MGFF
@@ -162,8 +162,8 @@ def test_mgff_as_neck_of_detectors():
     outs = model.extract_feat(torch.randn(1, 3, 128, 96))
     assert [tuple(out.shape[2:]) for out in outs] == [(16, 12), (8, 6), (4, 3), (2, 2), (1, 1)]
 
-    two_stages = mask_rcnn(backbone, (8, 16, 32, 64))
-    two_stages.neck = dict(neck, in_channels=(8, 16, 32, 64), strides=(4, 8, 16, 32))
+    two_stages = mask_rcnn(backbone, SWIN_CHANNELS)
+    two_stages.neck = dict(neck, in_channels=SWIN_CHANNELS, strides=(4, 8, 16, 32))
     two_stages = MODELS.build(two_stages).eval()
     data = two_stages.data_preprocessor(batch((64, 96), boxes=()), False)
     found = two_stages(**data, mode='predict')[0].pred_instances
