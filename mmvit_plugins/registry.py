@@ -6,8 +6,6 @@ where the package has been imported (``custom_imports``) and no host owns them.
 """
 
 import importlib.util
-import sys
-from pathlib import Path
 
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
@@ -60,27 +58,12 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 )
 
 
-def _ops_command() -> str:
-    """How mmcv's ops come into the environment at hand: a checkout's own, or another."""
-    package = Path(__file__).resolve().parent
-    if Path(sys.prefix).resolve() == package.parent / '.venv':
-        return 'make setup-det'
-    tools = package / '.mim' / 'tools'  # of an installed package
-    tools = tools if tools.exists() else package.parent / 'tools'
-    return f'{sys.executable} {tools / "mmcv_ops.py"}'
-
-
-OPS_COMMAND = _ops_command()
-
-# import name -> (what people call it, how to get it)
+# import name -> (what people call it, how to get it); the last two import torchvision and ask pip
+# for none
 HOSTS = {
     'mmseg': ('mmsegmentation', 'pip install onedl-mmcv onedl-mmsegmentation'),
-    'mmpretrain': ('mmpretrain', 'pip install onedl-mmcv onedl-mmpretrain'),
-    'mmdet': (
-        'mmdetection',
-        'pip install onedl-mmcv onedl-mmdetection ninja wheel "setuptools>=80,<82" && '
-        f'{OPS_COMMAND}',
-    ),
+    'mmpretrain': ('mmpretrain', 'pip install onedl-mmcv onedl-mmpretrain torchvision'),
+    'mmdet': ('mmdetection', 'pip install onedl-mmcv onedl-mmdetection torchvision'),
 }
 
 
