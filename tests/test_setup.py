@@ -139,15 +139,6 @@ def test_environment_is_built_once_per_requirements(setup_env):
     assert len(setup_env.builds) == 3
 
 
-def test_ops_are_left_to_the_new_python(setup_env, monkeypatch):
-    """Only it knows its torch; it takes over, so that its sentence is the last."""
-    calls = []
-    monkeypatch.setattr(setup_env.os, 'execv', lambda *call: calls.append(call))
-    setup_env.add_ops()
-    ((python, (argument, tool)),) = calls
-    assert str(python) == argument == str(setup_env.PYTHON) and Path(tool).is_file()
-
-
 def test_interrupted_setup_starts_afresh(setup_env, monkeypatch):
     setup_env.main()
     (setup_env.ROOT / 'requirements.txt').write_text('opencv-python==1.3\n')
