@@ -39,6 +39,12 @@ def provide() -> None:
         _import_again()
 
 
+def stands_in() -> bool:
+    """Tell whether mmcv's operators are not compiled, so that others stand in; imports them."""
+    importlib.import_module(OPS)
+    return sys.modules[COMPILED].__name__ != COMPILED
+
+
 class _Finder:
     """Finds ``mmcv.ops`` as the others do, and sees to it before and after it is executed."""
 
@@ -87,20 +93,18 @@ def _find_operators() -> None:
 
 
 def _complete(ops: ModuleType) -> None:
-    """Go over the classes of ``mmcv.ops``: refuse what has no operator, or mend what is compiled."""
-    compiled = sys.modules[COMPILED]
-    stands_in = compiled.__name__ != COMPILED
+    """Go over the parts of ``mmcv.ops``: mend what is compiled, or refuse what nothing stands for."""
+    operators = sys.modules[COMPILED]
+    compiled = operators.__name__ == COMPILED
     for name, module in list(sys.modules.items()):
-        if not name.startswith(f'{OPS}.') or not hasattr(module, 'ext_module'):
+        if not name.startswith(f'{ops.__name__}.') or not hasattr(module, 'ext_module'):
             continue
         classes = [x for x in vars(module).values() if inspect.isclass(x) and x.__module__ == name]
-        if not stands_in:
-            for kind in classes:
-                if issubclass(kind, torch.autograd.Function):
-                    _make_contiguous(kind)
+        if compiled:
+            _accept_any_layout(module, classes)
             continue
         needed = set(re.findall(r'\bext_module\.(\w+)', inspect.getsource(module)))
-        if any(getattr(getattr(compiled, need), 'absent', False) for need in needed):
+        if any(hasattr(getattr(operators, need), 'absent') for need in needed):
             for kind in classes:
                 if issubclass(kind, nn.Module):
                     _refuse(kind)
@@ -116,23 +120,39 @@ def _refuse(kind: type) -> None:
     kind.__init__ = refuse
 
 
-def _make_contiguous(function: type) -> None:
-    """Hand an operator contiguous tensors, forward and backward; those that are so stay as is."""
-    for step in ('forward', 'backward'):
-        original = getattr(function, step)
-        if not hasattr(original, 'any_layout'):
-            setattr(function, step, staticmethod(_with_contiguous(original)))
+def _accept_any_layout(module: ModuleType, classes: list[type]) -> None:
+    """Hand compiled operators contiguous tensors; those that are so already stay as they are.
+
+    Every call of an operator gets them. Autograd functions get them first: what they save, and the
+    gradients that they make in its image for an operator to fill, are then contiguous too.
+    """
+    if isinstance(module.ext_module, _ContiguousCalls):
+        return
+    module.ext_module = _ContiguousCalls(module.ext_module)
+    for kind in classes:
+        if issubclass(kind, torch.autograd.Function):
+            for step in {'forward', 'backward'} & vars(kind).keys():
+                setattr(kind, step, staticmethod(_contiguous(getattr(kind, step))))
 
 
-def _with_contiguous(step: Callable) -> Callable:
-    @wraps(step)
+class _ContiguousCalls:
+    """A module whose functions get contiguous tensors."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Callable:
+        return _contiguous(getattr(self.module, name))
+
+
+def _contiguous(function: Callable) -> Callable:
+    @wraps(function)
     def call(*args, **kwargs):
         args, kwargs = tree_map(
             lambda x: x.contiguous() if isinstance(x, torch.Tensor) else x, (args, kwargs)
         )
-        return step(*args, **kwargs)
+        return function(*args, **kwargs)
 
-    call.any_layout = True
     return call
 
 
