@@ -3,7 +3,11 @@
 Importing the package registers everything that the installed hosts allow.
 """
 
-from . import datasets, engine, evaluation, models
-from .version import __version__
+from .ops import provide
+
+provide()  # before hosts are imported, which ask for mmcv's operators
+
+from . import datasets, engine, evaluation, models  # noqa: E402
+from .version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

@@ -6,9 +6,6 @@ where the package has been imported (``custom_imports``) and no host owns them.
 """
 
 import importlib.util
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
@@ -20,7 +17,33 @@ from mmengine.registry import Registry
 
 SCOPE = 'mmvit_plugins'
 
-MODELS = Registry('model', parent=ROOT_MODELS, scope=SCOPE, locations=[f'{SCOPE}.models'])
+# models that inherit from a host's -> (where they are, the host's import name)
+HOST_MODELS = {
+    'AFFormerHead': (f'{SCOPE}.models.seg_heads', 'mmseg'),
+    'MGFFHead': (f'{SCOPE}.models.cls_heads', 'mmpretrain'),
+    'TwoStageClassifier': (f'{SCOPE}.models.classifiers', 'mmpretrain'),
+}
+
+
+class ModelRegistry(Registry):
+    """Imports what inherits from a host's class when it is asked for: not every host is wanted."""
+
+    def get(self, key: str) -> type | None:
+        """Look a model up.
+
+        Raises:
+            ImportError: Its host is missing or broken, in one sentence.
+        """
+        name = key.removeprefix(f'{SCOPE}.')
+        if name in HOST_MODELS and name not in self.module_dict:
+            module, host = HOST_MODELS[name]
+            if reason := host_error(host):
+                raise ImportError(f'{SCOPE}.{name} needs {reason}') from reason
+            importlib.import_module(module)
+        return super().get(key)
+
+
+MODELS = ModelRegistry('model', parent=ROOT_MODELS, scope=SCOPE, locations=[f'{SCOPE}.models'])
 DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope=SCOPE, locations=[f'{SCOPE}.datasets'])
 TRANSFORMS = Registry(
     'transform', parent=ROOT_TRANSFORMS, scope=SCOPE, locations=[f'{SCOPE}.datasets']
@@ -35,27 +58,12 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 )
 
 
-def _ops_command() -> str:
-    """How mmcv's ops come into the environment at hand: a checkout's own, or another."""
-    package = Path(__file__).resolve().parent
-    if Path(sys.prefix).resolve() == package.parent / '.venv':
-        return 'make setup-det'
-    tools = package / '.mim' / 'tools'  # of an installed package
-    tools = tools if tools.exists() else package.parent / 'tools'
-    return f'{sys.executable} {tools / "mmcv_ops.py"}'
-
-
-OPS_COMMAND = _ops_command()
-
-# import name -> (what people call it, how to get it)
+# import name -> (what people call it, how to get it); the last two import torchvision and ask pip
+# for none
 HOSTS = {
     'mmseg': ('mmsegmentation', 'pip install onedl-mmcv onedl-mmsegmentation'),
-    'mmpretrain': ('mmpretrain', 'pip install onedl-mmcv onedl-mmpretrain'),
-    'mmdet': (
-        'mmdetection',
-        'pip install onedl-mmcv onedl-mmdetection ninja wheel "setuptools>=80,<82" && '
-        f'{OPS_COMMAND}',
-    ),
+    'mmpretrain': ('mmpretrain', 'pip install onedl-mmcv onedl-mmpretrain torchvision'),
+    'mmdet': ('mmdetection', 'pip install onedl-mmcv onedl-mmdetection torchvision'),
 }
 
 
@@ -95,25 +103,3 @@ def host_error(host: str) -> ImportError | None:
         reason.__cause__ = error
         return reason
     return None
-
-
-def register_missing(name: str, reason: ImportError) -> Callable:
-    """Register what stands in for a model whose host cannot be used, and return it.
-
-    A host that is missing or broken is thus no reason to do without the rest of the package.
-
-    Args:
-        name (str): The model's name.
-        reason (ImportError): From :func:`host_error`.
-
-    Returns:
-        Callable: Raises ``ImportError`` with one sentence that names the host and what is wrong
-            with it.
-    """
-
-    def stand_in(*args, **kwargs):
-        raise ImportError(f'{SCOPE}.{name} needs {reason}') from reason
-
-    stand_in.__name__ = name
-    MODELS.register_module(name=name, module=stand_in)
-    return stand_in

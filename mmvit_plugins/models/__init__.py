@@ -1,21 +1,9 @@
-"""Models: the backbones always, the rest as far as its host is installed."""
+"""Models: backbones, necks and localisers; what inherits from a host's class comes on demand."""
 
-from ..registry import alias_in_root, host_error, register_missing
+from ..registry import HOST_MODELS, MODELS, alias_in_root
 from .backbones import AFFormer, LSGAViT, SGFormer, SwinTransformer, T2TViT
 from .localizers import ActivationLocalizer, AttentionLocalizer
 from .necks import MGFF, ToPyramid
-
-if (reason := host_error('mmseg')) is None:
-    from .seg_heads import AFFormerHead
-else:
-    AFFormerHead = register_missing('AFFormerHead', reason)
-
-if (reason := host_error('mmpretrain')) is None:
-    from .classifiers import TwoStageClassifier
-    from .cls_heads import MGFFHead
-else:
-    MGFFHead = register_missing('MGFFHead', reason)
-    TwoStageClassifier = register_missing('TwoStageClassifier', reason)
 
 alias_in_root('AFFormer', 'LSGAViT', 'MGFF', 'SGFormer', 'T2TViT')
 
@@ -33,3 +21,9 @@ __all__ = [
     'ToPyramid',
     'TwoStageClassifier',
 ]
+
+
+def __getattr__(name: str) -> type:
+    if name in HOST_MODELS:
+        return MODELS.get(name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

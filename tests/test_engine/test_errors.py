@@ -83,13 +83,16 @@ def test_a_host_that_is_not_installed(monkeypatch):
         environment.check_environment('mmdet')
 
 
-def test_a_torchvision_that_does_not_fit(tmp_path, repo_root):
+@pytest.mark.parametrize(
+    ('scope', 'project'), [('mmpretrain', 'mmpretrain'), ('mmdet', 'mmdetection')]
+)
+def test_a_torchvision_that_does_not_fit(scope, project, tmp_path, repo_root):
     """A wrong pair raises RuntimeError on import; in another process, as modules stay imported."""
     (tmp_path / 'torchvision.py').write_text('raise RuntimeError("operator nms does not exist")')
     code = (
         'from mmvit_plugins.engine import environment as e\n'
         'e.is_available = lambda package: True\n'
-        'e.check_environment("mmpretrain")'
+        f'e.check_environment({scope!r})'
     )
     run = subprocess.run(
         [sys.executable, '-c', code],
@@ -99,5 +102,5 @@ def test_a_torchvision_that_does_not_fit(tmp_path, repo_root):
         timeout=120,
     )
     last = run.stderr.strip().splitlines()[-1]
-    assert 'UserError: mmpretrain needs a torchvision that fits torch' in last
+    assert f'UserError: {project} needs a torchvision that fits torch' in last
     assert '(operator nms does not exist); install both at once' in last
