@@ -1,6 +1,5 @@
 # The commands of this repository; `make help` lists them. Only git, Python (3.10 to 3.13) with venv
-# and pip are needed, and a C++ compiler for setup-det and test: everything else is installed into
-# .venv on the first call.
+# and pip are needed: everything else is installed into .venv on the first call.
 #   make demo PYTHON=python3.12     chooses the interpreter that .venv is made with
 #   make test ARGS='-k afformer'    hands options to pytest
 
@@ -12,16 +11,13 @@ HSI_CONFIG := configs/lsga/lsga_synthetic.py
 HSI_WORK := work_dirs/demo-hyperspectral
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-det demo demo-hyperspectral test lint clean
+.PHONY: help setup demo demo-hyperspectral test lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 setup: ## make or update .venv (done by the others when needed)
 	@$(PYTHON) tools/setup_env.py
-
-setup-det: ## the same, with mmcv's compiled ops, which detectors need (done by test)
-	@$(PYTHON) tools/setup_env.py --det
 
 demo: setup ## train AFFormer-tiny on scenes of handwritten digits, evaluate it, draw what it sees
 	$(RUN) tools/dataset_converters/digits.py --out data/digits
@@ -39,7 +35,7 @@ demo-hyperspectral: setup ## train LSGA-ViT on a generated scene, map it, compar
 	$(RUN) tools/hsi_baselines.py $(HSI_CONFIG) --seeds 0 --work-dir $(HSI_WORK)/baselines
 	@echo "The map beside the truth: $(HSI_WORK)/map.png; scores and confusion matrix: $(HSI_WORK)/test."
 
-test: setup-det ## all tests
+test: setup ## all tests
 	$(RUN) -m pytest $(ARGS)
 
 lint: setup ## style checks: ruff, rules and format

@@ -66,9 +66,7 @@ setup(
     install_requires=['torch>=2.5', 'numpy', 'einops', 'scipy'],
     extras_require={
         'stack': STACK,
-        # detectors need mmcv's ops too. No requirement can ask for them: pip's isolated build of
-        # onedl-mmcv has no torch and leaves them out. tools/mmcv_ops.py adds them by the last three
-        'det': [*STACK, 'onedl-mmdetection>=3.5.1', 'ninja', 'wheel', 'setuptools>=80,<82'],
+        'det': [*STACK, 'onedl-mmdetection>=3.5.1'],
         # other libraries' networks for tools/benchmark.py
         'benchmark': ['timm==1.0.31', 'torchvision'],
         # hyperspectral scenes in MATLAB 7.3, ENVI and GeoTIFF files, splits, baselines and maps
@@ -77,7 +75,7 @@ setup(
         'cam': ['grad-cam>=1.5.7'],
         'dev': [
             *('grad-cam', 'h5py', 'matplotlib', 'pytest', 'rasterio', 'ruff', 'scikit-learn'),
-            'setuptools>=77,<82',
+            'setuptools>=77',
         ],
     },
     zip_safe=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mmvit_plugins.version import __version__
 
@@ -22,15 +23,22 @@ def requirements():
     return [entry for entry in found if entry.marker is None or entry.marker.evaluate()]
 
 
+def distribution(name):
+    """What is installed under a name; OpenCV may be there without its desktop part."""
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name == 'opencv-python':
+            return importlib.metadata.distribution(f'{name}-headless')
+        raise
+
+
 def installed(name):
-    """The version of a distribution; OpenCV may be there without its desktop part."""
-    names = [name, f'{name}-headless'] if name == 'opencv-python' else [name]
-    for candidate in names:
-        try:
-            return importlib.metadata.version(candidate).split('+')[0]
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
+    """The version of a distribution, None if it is not installed."""
+    try:
+        return distribution(name).version.split('+')[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def test_requirements_are_exact_pins_of_what_is_installed():
@@ -39,6 +47,25 @@ def test_requirements_are_exact_pins_of_what_is_installed():
     wrong = {name: installed(name) for name in pins if f'=={installed(name)}' != str(pins[name])}
     assert not wrong, f'installed, but pinned otherwise: {wrong}; run `make setup`'
     assert len({name.lower() for name in pins}) == len(requirements())
+
+
+def test_all_that_the_pinned_packages_need_is_pinned():
+    """On this Python; the versions of triton and the CUDA libraries are torch's matter."""
+    pinned = {canonicalize_name(entry.name) for entry in requirements()}
+    needs = {(name, '') for name in pinned}  # with the extra that is asked for
+    waiting = sorted(needs)
+    while waiting:
+        name, extra = waiting.pop()
+        for entry in map(Requirement, distribution(name).requires or ()):
+            other = canonicalize_name(entry.name)
+            if other.startswith(('cuda-', 'nvidia-', 'triton')):
+                continue
+            if entry.marker is None or entry.marker.evaluate({'extra': extra}):
+                found = {(other, asked) for asked in ('', *entry.extras)} - needs
+                needs |= found
+                waiting += found
+    missing = sorted({name for name, _ in needs} - pinned)
+    assert not missing, f'needed by the pinned packages, but not pinned: {missing}'
 
 
 @pytest.fixture(scope='module')
@@ -137,15 +164,6 @@ def test_environment_is_built_once_per_requirements(setup_env):
     setup_env.PYTHON.unlink()  # as when the Python it was made from is removed
     setup_env.main()
     assert len(setup_env.builds) == 3
-
-
-def test_ops_are_left_to_the_new_python(setup_env, monkeypatch):
-    """Only it knows its torch; it takes over, so that its sentence is the last."""
-    calls = []
-    monkeypatch.setattr(setup_env.os, 'execv', lambda *call: calls.append(call))
-    setup_env.add_ops()
-    ((python, (argument, tool)),) = calls
-    assert str(python) == argument == str(setup_env.PYTHON) and Path(tool).is_file()
 
 
 def test_interrupted_setup_starts_afresh(setup_env, monkeypatch):

@@ -3,15 +3,12 @@
 Run by ``make setup`` with any Python; only the standard library is used here. The environment is
 keyed on ``requirements.txt``, the Python version and the place of the checkout: nothing happens
 while the key holds. Otherwise, after an interrupted set-up too, it is emptied and built anew, so
-that a half-installed one is never used. With ``--det`` (``make setup-det``) ``mmcv_ops.py`` adds
-what only detectors need.
+that a half-installed one is never used.
 """
 
-import argparse
 import fcntl
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -113,7 +110,7 @@ def main() -> None:
         if stamp.read() == key and PYTHON.exists():
             return
         stamp.truncate(0)
-        print(f'Setting up {VENV}: some minutes, and 5 GB of disk with CUDA.', flush=True)
+        print(f'Setting up {VENV}: some minutes, and 6.5 GB of disk with CUDA.', flush=True)
         for item in VENV.iterdir():
             if item != STAMP:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
@@ -122,19 +119,8 @@ def main() -> None:
     print(f'{VENV} is ready: `. .venv/bin/activate` uses it by hand.')
 
 
-def add_ops() -> None:
-    """Go on as the new environment's Python that installs mmcv's ops; does not return."""
-    sys.stdout.flush()
-    os.execv(PYTHON, [str(PYTHON), str(Path(__file__).with_name('mmcv_ops.py'))])
-
-
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--det', action='store_true', help="mmcv's ops too, which detectors need")
-    det = parser.parse_args().det
     try:
         main()
-        if det:
-            add_ops()
     except KeyboardInterrupt:
         sys.exit('Set-up interrupted: the next call starts afresh.')

@@ -19,7 +19,7 @@ model = dict(
     backbone=dict(
         type='mmvit_plugins.SGFormer',
         arch=dict(
-            embed_dims=(32, 64, 128, 256), depths=(1, 2, 6, 1), num_heads=(2, 4, 4, 8), mlp_ratio=4
+            embed_dims=(32, 64, 128, 256), depths=(2, 2, 6, 1), num_heads=(2, 4, 4, 8), mlp_ratio=4
         ),
     ),
     neck=dict(in_channels=[32, 64, 128, 256]),
