@@ -59,6 +59,12 @@ SMALL = {
     ),
     'ResNet': (dict(depth=50, stem_channels=8, base_channels=4), (16, 32, 64, 128)),
 }
+# necks and heads of detectors: group norms of 32 groups need two channels to a group
+NARROW = dict.fromkeys(
+    ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels', 'embed_dims'), 64
+)
+NARROW |= dict(fc_out_channels=32, feedforward_channels=32, num_feats=32)
+NARROW |= dict(num_layers=2, num_queries=20)
 SMALL_VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 
 
@@ -225,23 +231,30 @@ def shrink_detector(cfg: Config) -> Config:
     if model.backbone.type == 'mmvit_plugins.SwinTransformer':
         channels = SWIN_CHANNELS
     channels = [channels[i] for i in model.backbone.get('out_indices', range(4))]
-    *first, fpn = model.neck if isinstance(model.neck, list) else [model.neck]
+    *first, last = model.neck if isinstance(model.neck, list) else [model.neck]
     for neck in first:
         neck.in_channels = channels
-    fpn.update(in_channels=(channels * 4)[: len(fpn.in_channels)], out_channels=16)
-    if 'roi_head' not in model:
-        model.bbox_head.update(in_channels=16, feat_channels=16)
+    last.in_channels = (channels * 4)[: len(last.in_channels)]
+    backbone = model.pop('backbone')
+    _narrow(model)
+    model.backbone = backbone
+    if 'roi_head' in model:
+        model.test_cfg.rcnn.score_thr = 0.0
+        model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 50
+    elif 'nms' in model.test_cfg:
         model.test_cfg.update(score_thr=0.0, nms_pre=20)
-        return cfg
-    model.rpn_head.update(in_channels=16, feat_channels=16)
-    for part in ('bbox', 'mask'):
-        model.roi_head[f'{part}_roi_extractor'].out_channels = 16
-        model.roi_head[f'{part}_head'].in_channels = 16
-    model.roi_head.bbox_head.fc_out_channels = 32
-    model.roi_head.mask_head.conv_out_channels = 16
-    model.test_cfg.rcnn.score_thr = 0.0
-    model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 50
+    else:
+        model.bbox_head.embed_dims = NARROW['embed_dims']
     return cfg
+
+
+def _narrow(value) -> None:
+    """Set the widths and lengths of necks and heads in nested parts of a config."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, dict | list):
+            _narrow(item)
+        elif key in NARROW:
+            value[key] = NARROW[key]
 
 
 def _steps(value):

@@ -6,7 +6,12 @@ Published: 51.2 box AP (the paper's abstract, which does not name the schedule).
 Ours:      not trained yet.
 """
 
-_base_ = './sgformer_small_mask-rcnn_3x-ms_coco.py'
+_base_ = [
+    '../_base_/models/sgformer_mask-rcnn.py',
+    '../_base_/datasets/coco_instance_ms.py',
+    '../_base_/schedules/schedule_3x_adamw.py',
+    '../_base_/default_det.py',
+]
 
 model = dict(
     backbone=dict(arch='base', drop_path_rate=0.4), neck=dict(in_channels=[96, 192, 384, 768])

@@ -307,7 +307,8 @@ def format_flops(result: dict) -> str:
     if result['regions']:
         lines.append(
             f'Second stage: on {result["regions"]} regions, as many as test_cfg.rpn.max_per_img '
-            'lets through; masks, where there are any, of the first 100.'
+            'lets through; masks, where there are any, of the first 100, of a cascade of all, in '
+            'each stage.'
         )
     if result['unknown']:
         lines.append(f'WARNING: not counted, may be real work (calls): {_calls(result["unknown"])}')

@@ -235,8 +235,8 @@ def test_stock_apis_need_no_import_by_hand(tmp_path):
     names = (
         'swin_tiny_retinanet_1x_coco',
         'afformer_base_mask-rcnn_1x_coco',
-        'sgformer_small_mask-rcnn_3x-ms_coco',
-        't2t_vit_14_retinanet_bccd',
+        'sgformer_small_mask-rcnn_1x_coco',
+        't2t_vit_14_mask-rcnn_1x_coco',
     )
     done = subprocess.run(
         [sys.executable, '-c', STOCK, *(str(ROOT / f'configs/detection/{n}.py') for n in names)],
