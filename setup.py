@@ -21,6 +21,9 @@ class BuildPy(build_py):
 
     def run(self):
         super().run()
+        if not self.editable_mode:  # beside the package, where Python looks when it starts
+            startup = ROOT / 'mmvit_plugins' / 'ops' / 'startup.pth'
+            shutil.copy(startup, Path(self.build_lib) / 'mmvit_plugins_startup.pth')
         base = ROOT if self.editable_mode else Path(self.build_lib).resolve()
         mim = base / 'mmvit_plugins' / '.mim'
         shutil.rmtree(mim, ignore_errors=True)

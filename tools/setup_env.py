@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
 STAMP = VENV / 'setup.key'  # holds the key once everything is in place; marks the folder as ours
+STARTUP = ROOT / 'mmvit_plugins' / 'ops' / 'startup.pth'
 MODULES = ('torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet')
 
 
@@ -79,7 +80,15 @@ def build() -> None:
         sys.exit(f'Set-up stopped: `{sys.executable} -m venv {VENV}` failed, see above.')
     run('-m', 'pip', 'install', '-r', 'requirements.txt')
     run('-m', 'pip', 'install', '--no-build-isolation', '--no-deps', '--editable', '.')
+    add_startup()
     check()
+
+
+def add_startup() -> None:
+    """Put the package's line for the start of Python in place, which an editable install leaves."""
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([PYTHON, '-c', purelib], capture_output=True, text=True, check=True)
+    shutil.copy(STARTUP, Path(site.stdout.strip()) / 'mmvit_plugins_startup.pth')
 
 
 def check() -> None:

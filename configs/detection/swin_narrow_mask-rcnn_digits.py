@@ -18,9 +18,7 @@ _base_ = [
 model = dict(
     backbone=dict(
         type='mmvit_plugins.SwinTransformer',
-        arch=dict(
-            embed_dims=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=8
-        ),
+        arch=dict(embed_dims=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=8),
     ),
     neck=dict(in_channels=[32, 64, 128, 256]),
     roi_head=dict(bbox_head=dict(num_classes=10), mask_head=dict(num_classes=10)),

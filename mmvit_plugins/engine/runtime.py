@@ -24,7 +24,8 @@ from torch.utils._pytree import tree_map
 
 from ..checkpoint import read_checkpoint
 from ..datasets.checks import check_layouts, empty_dataset
-from .environment import check_environment
+from ..ops import check_operators
+from .environment import check_environment, import_host
 from .errors import UserError
 from .storage import find_checkpoint
 
@@ -172,12 +173,17 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         UserError: The file does not exist, or the installation cannot run it.
+        OperatorError: The model names an operator of mmcv that is not there.
     """
     if not Path(path).is_file():
         raise UserError(f'the config {path} does not exist')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
-    check_environment(cfg.get('default_scope', 'mmengine'))
+    scope = cfg.get('default_scope', 'mmengine')
+    check_environment(scope)
+    import_host(scope)
+    if scope == 'mmdet':
+        check_operators(cfg.get('model') or {})
     return cfg
 
 
@@ -262,11 +268,11 @@ def _set_amp(cfg: Config, wanted: bool) -> None:
 
 
 def keep_operators_in_float32(model: nn.Module) -> None:
-    """Let mmcv's compiled operators work while a CPU computes in bfloat16, which they do not know.
+    """Let a detector work while a CPU computes in bfloat16, which has too few digits for boxes.
 
-    Their modules, and mmdetection's that collect what RoIAlign gives, get float32. NMS is no
-    module: it, and the losses, get what the heads of a detector put out, which becomes float32.
-    Everything else is left to autocast.
+    The modules of mmcv's operators, which do not know it where they are compiled, and mmdetection's
+    that collect what RoIAlign gives, get float32. NMS is no module: it, and the losses, get what
+    the heads of a detector put out, which becomes float32. Everything else is left to autocast.
     """
     for module in model.modules():
         place = type(module).__module__

@@ -3,6 +3,6 @@
 Importing the package calls :func:`provide`; ``docs/operators.md`` says what that changes.
 """
 
-from .provide import provide, stands_in
+from .provide import check_operators, provide, stands_in
 
-__all__ = ['provide', 'stands_in']
+__all__ = ['check_operators', 'provide', 'stands_in']

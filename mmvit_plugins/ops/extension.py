@@ -22,7 +22,7 @@ class OperatorError(ImportError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name} needs an operator of mmcv that is compiled code, which this mmcv was "
+            f'{name} needs an operator of mmcv that is compiled code, which this mmcv was '
             'installed without; nothing stands in for it: choose another, or compile mmcv as '
             'docs/operators.md of mmvit_plugins says'
         )
@@ -519,8 +519,8 @@ def _deform_grads(
     return VISION._deform_conv2d_backward(grad.to(tensors[0].dtype), *tensors, *steps, False)
 
 
-# ---- Multi-scale deformable attention: Zhu et al., arXiv:2010.04159. On a CPU mmcv has its own form
-# ---- in plain torch; here it serves CUDA too
+# ---- Multi-scale deformable attention: Zhu et al., arXiv:2010.04159. mmcv's own form in plain torch,
+# ---- which it takes on a CPU, serves CUDA too
 
 
 def ms_deform_attn_forward(

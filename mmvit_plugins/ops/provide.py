@@ -1,8 +1,8 @@
 """Make ``mmcv.ops`` usable and right, once, when it is imported.
 
 Without compiled operators mmcv cannot import ``mmcv.ops``; :mod:`.extension` takes their place.
-With them, the operators read the memory of a tensor as if it were contiguous (open-mmlab/mmcv#2203);
-their inputs are brought into that layout. ``docs/operators.md`` has the whole.
+Compiled ones read the memory of a tensor as if it were contiguous (open-mmlab/mmcv#2203); they get
+tensors that are. ``docs/operators.md`` has the whole.
 """
 
 import ast
@@ -11,12 +11,13 @@ import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import torch
+from mmengine.registry import MODELS
 from torch import nn
 from torch.utils._pytree import tree_map
 
@@ -43,6 +44,35 @@ def stands_in() -> bool:
     """Tell whether mmcv's operators are not compiled, so that others stand in; imports them."""
     importlib.import_module(OPS)
     return sys.modules[COMPILED].__name__ != COMPILED
+
+
+def check_operators(model: Mapping) -> None:
+    """Refuse a config that names an operator which nothing stands in for, before data are read.
+
+    A module refuses by itself when it is built, but ``nms=dict(type='nms_rotated')`` builds none.
+
+    Args:
+        model: The config of a model.
+
+    Raises:
+        OperatorError: Naming the operator.
+    """
+    ops = importlib.import_module(OPS)
+    for name in _types(model):
+        for found in getattr(ops, name, None), MODELS.module_dict.get(name):
+            if hasattr(found, 'refuses') or (inspect.isfunction(found) and _is_absent(found)):
+                raise sys.modules[COMPILED].OperatorError(name)
+
+
+def _types(config: object) -> Iterator[str]:
+    """The values of all keys ``type`` in nested dicts and lists."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get('type'), str):
+            yield config['type']
+        config = config.values()
+    if isinstance(config, Iterable) and not isinstance(config, str):
+        for value in config:
+            yield from _types(value)
 
 
 class _Finder:
@@ -93,7 +123,7 @@ def _find_operators() -> None:
 
 
 def _complete(ops: ModuleType) -> None:
-    """Go over the parts of ``mmcv.ops``: mend what is compiled, or refuse what nothing stands for."""
+    """Go over the parts of ``mmcv.ops``: mend compiled ones, or refuse what nothing stands for."""
     operators = sys.modules[COMPILED]
     compiled = operators.__name__ == COMPILED
     for name, module in list(sys.modules.items()):
@@ -103,11 +133,16 @@ def _complete(ops: ModuleType) -> None:
         if compiled:
             _accept_any_layout(module, classes)
             continue
-        needed = set(re.findall(r'\bext_module\.(\w+)', inspect.getsource(module)))
-        if any(hasattr(getattr(operators, need), 'absent') for need in needed):
+        if _is_absent(module):
             for kind in classes:
                 if issubclass(kind, nn.Module):
                     _refuse(kind)
+
+
+def _is_absent(part: ModuleType | Callable) -> bool:
+    """Tell whether a part of mmcv's code calls an operator that nothing stands in for."""
+    called = set(re.findall(r'\bext_module\.(\w+)', inspect.getsource(part)))
+    return any(hasattr(getattr(sys.modules[COMPILED], name), 'absent') for name in called)
 
 
 def _refuse(kind: type) -> None:
@@ -118,6 +153,7 @@ def _refuse(kind: type) -> None:
         raise OperatorError(kind.__name__)
 
     kind.__init__ = refuse
+    kind.refuses = True
 
 
 def _accept_any_layout(module: ModuleType, classes: list[type]) -> None:

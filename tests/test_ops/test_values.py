@@ -1,8 +1,8 @@
 """Operators of ``mmcv.ops`` against mmcv's own compiled ones, and against formulas.
 
-``tests/data/mmcv_ops_cpu.npz`` holds what the compiled CPU operators of onedl-mmcv 2.3.6 gave (g++ 12,
-torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave where they differ or are the only
-ones, compiled as plain C++. The tests call mmcv's Python functions, whatever is behind them.
+``tests/data/mmcv_ops_cpu.npz`` holds what the compiled CPU operators of onedl-mmcv 2.3.6 gave (g++
+12, torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave, compiled as plain C++, where they
+are the only ones. The tests call mmcv's Python functions, whatever is behind them.
 """
 
 import json
@@ -46,7 +46,7 @@ def _cases(arrays):
 
 
 def call(function, inputs, params):
-    """Results of an operator, named as in the files: a leaf's gradient is ``grad_`` and its name."""
+    """Results of an operator, named as in the files: a gradient is ``grad_`` and its leaf."""
     boxes = [inputs.get('boxes'), inputs.get('scores')]
     if function == 'nms':
         return {'inds': ops.nms(*boxes, **params)[1]}
@@ -99,9 +99,10 @@ def at_the_edge(inputs, params):
     places = offset.reshape(len(offset), -1, rows * columns, 2, *offset.shape[2:])
     kernel = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
     base = kernel * torch.tensor(params['dilation']) - torch.tensor(params['padding'])
-    grid = torch.stack(
-        torch.meshgrid(*(torch.arange(n) for n in offset.shape[2:]), indexing='ij')
-    ) * torch.tensor(params['stride'])[:, None, None]
+    grid = (
+        torch.stack(torch.meshgrid(*(torch.arange(n) for n in offset.shape[2:]), indexing='ij'))
+        * torch.tensor(params['stride'])[:, None, None]
+    )
     places = places + base[:, :, None, None] + grid
     return (places == -1).any(3, keepdim=True).expand_as(places).reshape(offset.shape)
 
@@ -356,7 +357,9 @@ def test_multi_scale_deformable_attention():
     torch.testing.assert_close(out, other)
     grad = torch.randn_like(out)
     for one, two in zip(
-        torch.autograd.grad(out, leaves, grad), torch.autograd.grad(other, leaves, grad), strict=True
+        torch.autograd.grad(out, leaves, grad),
+        torch.autograd.grad(other, leaves, grad),
+        strict=True,
     ):
         torch.testing.assert_close(one, two)
 
