@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from detection import SWIN_CHANNELS, WIDTH, mask_rcnn, retinanet
 from miniature import SMALL
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from torchvision.ops import roi_align
 
 from mmvit_plugins.models import MGFF, AFFormerHead, MGFFHead
 
@@ -20,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SWIN, SGFORMER, AFFORMER, T2T = (
     f'mmvit_plugins.{name}' for name in ('SwinTransformer', 'SGFormer', 'AFFormer', 'T2TViT')
 )
-CHANNELS = {**{key: SMALL[key][1] for key in (SGFORMER, AFFORMER)}, SWIN: SWIN_CHANNELS}
-STRIDES = (8, 16, 32)
+CHANNELS = {key: SMALL[key][1] for key in (SGFORMER, AFFORMER, 'ResNet')}
+CHANNELS |= {SWIN: SWIN_CHANNELS, T2T: (32,) * 4}
 
 
 @pytest.fixture(autouse=True)
@@ -30,18 +34,18 @@ def scope():
         yield
 
 
-def detector(kind: str, **options):
-    """A small RetinaNet behind a small backbone, with the pyramid that it needs."""
-    backbone = dict(type=kind, **SMALL[kind][0], **options)
+def detector(kind: str, make=retinanet, **options):
+    """A small detector behind a small backbone, with the pyramid that it needs."""
+    model = make(dict(type=kind, **SMALL[kind][0], **options), CHANNELS[kind])
+    strides = (4, 8, 16, 32) if make is mask_rcnn else (8, 16, 32)
+    start = 4 - len(strides)
+    pyramid = dict(in_channels=CHANNELS[kind][start:], in_strides=(4, 8, 8, 8)[start:])
     if kind == T2T:
-        model = retinanet(backbone, (0, 32, 32, 32))
         model.backbone.out_indices = (2,)
-        pyramid = dict(in_channels=(32,), in_strides=(16,), out_strides=STRIDES)
-    else:
-        model = retinanet(backbone, CHANNELS[kind])
-        pyramid = dict(in_channels=CHANNELS[kind][1:], in_strides=(8,) * 3, out_strides=STRIDES)
+        pyramid = dict(in_channels=(32,), in_strides=(16,))
     if kind in (T2T, AFFORMER):
-        model.neck = [dict(type='mmvit_plugins.ToPyramid', **pyramid), model.neck]
+        pyramid = dict(type='mmvit_plugins.ToPyramid', **pyramid, out_strides=strides)
+        model.neck = [pyramid, model.neck]
     return MODELS.build(model)
 
 
@@ -57,6 +61,9 @@ def sample(height: int, width: int, boxes=((4.0, 4.0, 30.0, 28.0),), masks: bool
     )
     boxes = torch.tensor(boxes).reshape(-1, 4)
     found.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes)).long())
+    if masks:
+        pixels = np.random.randint(0, 2, (len(boxes), height, width), np.uint8)
+        found.gt_instances.masks = BitmapMasks(pixels, height, width)
     return found
 
 
@@ -137,6 +144,147 @@ def test_a_batch_without_boxes_trains(kind):
     assert torch.isfinite(loss) and all(
         torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None
     )
+
+
+BOTH = (retinanet, mask_rcnn)
+SIZES = (96, 160), (128, 97)
+BOXES = (4.0, 4.0, 30.0, 28.0), (20.0, 30.0, 90.0, 80.0)
+
+
+def copies(maps):
+    return tuple(x.contiguous() for x in maps)
+
+
+@contextmanager
+def contiguous_maps(model):
+    """Let all heads get copies in the layout that anything can read."""
+    hook = model.neck.register_forward_hook(lambda neck, inputs, maps: copies(maps))
+    yield
+    hook.remove()
+
+
+@contextmanager
+def contiguous_regions(model):
+    """Let what reads regions get such copies, and the convolutions, which round, what comes."""
+    head = model.roi_head
+    hooks = [
+        extract.register_forward_pre_hook(lambda module, args: (copies(args[0]), *args[1:]))
+        for extract in (head.bbox_roi_extractor, head.mask_roi_extractor)
+    ]
+    yield
+    for hook in hooks:
+        hook.remove()
+
+
+def predictions(model, data: dict) -> list[InstanceData]:
+    with torch.no_grad():
+        found = model.eval()(**model.data_preprocessor(data, False), mode='predict')
+    return [sample.pred_instances for sample in found]
+
+
+def compare_predictions(found: list[InstanceData], expected: list[InstanceData], share: float = 1):
+    """``share``: how many must be alike, where rounding decides between nearly equal scores."""
+    for one, other in zip(found, expected, strict=True):
+        score = (one.scores[:, None] - other.scores).abs()
+        pixels = (one.bboxes[:, None] - other.bboxes).abs().amax(-1)
+        same = (one.labels[:, None] == other.labels) & (score < 1e-4) & (pixels < 1e-2)
+        rows, columns = same.nonzero(as_tuple=True)
+        assert len(one) == len(other) > 10
+        assert min(len(rows.unique()), len(columns.unique())) >= share * len(one)
+        if 'masks' in one:  # probabilities, 255 is 1
+            assert one.masks.unique().numel() > 10
+            assert (one.masks[rows].int() - other.masks[columns].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize('make', BOTH)
+@pytest.mark.parametrize('kind', KINDS)
+def test_maps_in_any_memory_layout_detect_and_teach_alike(kind, make):
+    """Our backbones return channels-last maps, and so do necks; mmcv's own code reads them wrong.
+
+    A stock model, but for the backbone and the neck's channels.
+    """
+    model = detector(kind, make)
+    data = batch(*SIZES, boxes=BOXES, masks=make is mask_rcnn)
+    with torch.no_grad():
+        maps = model.extract_feat(model.data_preprocessor(data, False)['inputs'])
+    assert not any(x.is_contiguous() for x in maps)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
+
+    layout = contiguous_maps
+    if make is mask_rcnn:
+        layout = contiguous_regions
+        model.roi_head.test_cfg.mask_thr_binary = -1  # no pixels at a threshold
+    found = predictions(model, data)
+    with contiguous_maps(model):
+        compare_predictions(found, predictions(model, data), share=0.9)
+    if make is mask_rcnn:
+        with contiguous_regions(model):
+            compare_predictions(found, predictions(model, data))
+
+    seen = []
+    for change in (nullcontext, layout):
+        model.train().zero_grad()
+        torch.manual_seed(0)  # the same samples
+        np.random.seed(0)
+        with change(model):
+            values = model(**model.data_preprocessor(data, True), mode='loss')
+        total, parts = model.parse_losses(values)
+        total.backward()
+        seen.append((parts, {name: p.grad.clone() for name, p in model.named_parameters()}))
+    (losses, grads), (other_losses, other_grads) = seen
+    assert losses.keys() >= ({'loss_mask'} if make is mask_rcnn else {'loss_bbox'})
+    for name, value in losses.items():
+        torch.testing.assert_close(value, other_losses[name], rtol=1e-5, atol=1e-6, msg=name)
+    largest = max(grad.abs().max() for grad in other_grads.values())
+    for name, grad in grads.items():
+        difference = (grad - other_grads[name]).abs().max()
+        # a bias before a norm has no gradient but rounding
+        assert difference <= 1e-4 * other_grads[name].abs().max() + 1e-5 * largest, name
+
+
+@pytest.mark.parametrize('part', ['bbox', 'mask'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_features_of_regions_in_any_memory_layout(kind, part):
+    """Of all levels, and beyond the picture, against copies and against torchvision's function."""
+    model = detector(kind, mask_rcnn).eval()
+    extract = getattr(model.roi_head, f'{part}_roi_extractor')
+    with torch.no_grad():
+        maps = model.extract_feat(torch.randn(2, 3, 256, 320))[: extract.num_inputs]
+    assert not any(x.is_contiguous() for x in maps)
+    sides = torch.tensor([9.0, 40, 111, 113, 180, 223, 225, 400, 460])
+    corner = torch.rand(2, len(sides), 2) * 150 - 10
+    stretch = torch.tensor([1.2, 1 / 1.2])
+    boxes = torch.cat((corner, corner + sides[:, None] * stretch), 2)
+    picture = torch.arange(2.0)[:, None, None].expand(2, len(sides), 1)
+    rois = torch.cat((picture, boxes), 2).flatten(0, 1)
+
+    features = extract(maps, rois)
+    torch.testing.assert_close(features, extract(copies(maps), rois), rtol=1e-6, atol=1e-6)
+    levels = (sides / 56).log2().floor().clamp(0, 3).repeat(2)
+    assert levels.unique().tolist() == [0, 1, 2, 3]
+    size = dict(bbox=7, mask=14)[part]
+    for level, copy in enumerate(copies(maps)):
+        expected = roi_align(copy, rois[levels == level], size, 0.25 / 2**level, 0, True)
+        torch.testing.assert_close(features[levels == level], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('make', BOTH)
+def test_a_model_in_channels_last_predicts_the_same(make):
+    """By the user's own ``to(memory_format=...)``, on one of mmdetection's backbones."""
+    model = detector('ResNet', make).eval()
+    if make is mask_rcnn:
+        model.roi_head.test_cfg.mask_thr_binary = -1
+    data = batch(*SIZES, boxes=BOXES)
+    inputs = model.data_preprocessor(data, False)['inputs']
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model.to(memory_format=layout)
+        with torch.no_grad():
+            maps = model.extract_feat(inputs)
+        assert all(x.is_contiguous(memory_format=layout) for x in maps)
+        found.append(predictions(model, data))
+    assert not any(x.is_contiguous() for x in maps)
+    compare_predictions(*found, share=0.9)
 
 
 def test_mgff_as_neck_of_detectors():
