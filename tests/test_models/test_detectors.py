@@ -351,6 +351,7 @@ exec(startup)
 import mmdet
 import numpy as np
 from mmdet.apis import DetInferencer, inference_detector, init_detector
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
 assert ('mmvit_plugins' in sys.modules) == bool(startup)
@@ -385,6 +386,10 @@ for path in ('retinanet.py', 'mask-rcnn.py', *paths):
     assert ('masks' in found) == ('mask-rcnn' in path)
     out = DetInferencer('whole.py', device='cpu', show_progress=False)(picture)
     assert set(out['predictions'][0]) >= {'bboxes', 'labels', 'scores'}
+# what mmdetection asked mmcv for when it was imported, masks of targets do
+masks = BitmapMasks(np.ones((1, 8, 8), np.uint8), 8, 8)
+masks = masks.crop_and_resize(np.array([[0.0, 0, 8, 8]]), (4, 4), np.array([0]))
+assert masks.masks.all()
 """
 
 
