@@ -1,8 +1,8 @@
 """Operators of ``mmcv.ops`` against mmcv's own compiled ones, and against formulas.
 
 ``tests/data/mmcv_ops_cpu.npz`` holds what the compiled CPU operators of onedl-mmcv 2.3.6 gave (g++
-12, torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave, compiled as plain C++, where they
-are the only ones. The tests call mmcv's Python functions, whatever is behind them.
+12, torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave, compiled as plain C++, where
+they are the only ones. The tests call mmcv's Python functions, whatever is behind them.
 """
 
 import json
@@ -176,9 +176,11 @@ def four_dimensional(case):
 
 
 MAPS = [*filter(four_dimensional, (*cases('mmcv_ops_cpu'), *CUDA))]
+# mmcv compiles no RoIPool for a CPU
+RUNNING = [case for case in MAPS if stands_in() or case.values[0] != 'roi_pool']
 
 
-@pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), MAPS)
+@pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), RUNNING)
 def test_any_memory_layout(function, inputs, params, expected):
     """Maps, offsets, masks and gradients in channels-last, regions as a part of wider rows."""
     moved = {
