@@ -187,14 +187,20 @@ def test_detector_of_two_stages(tmp_path, pixels, drawn):
     """mmdetection's Mask R-CNN: ten best scores over all regions; the background is no class."""
     need_mmdet()
     config, checkpoint, model = write_model(tmp_path, as_drawn(mask_rcnn()))
-    engine.visualize_cam(config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
+    args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
+    engine.visualize_cam(*args)
     sample = BaseDataElement(metainfo={'img_shape': (90, 110), 'batch_input_shape': (96, 128)})
     scores = model(normalised(pixels, 96, 128), [sample], mode='tensor')[0][0]
     assert scores.shape[1] == 4 and len(scores) >= 10
     score, label = scores[:, :3].topk(10, 0).values.sum(0).max(0)
-    _, activation, lines, _ = drawn[0]
+    lines = drawn[0][2]
     assert lines[1] == f'class {label}: {CLASSES[label]}, sum of the 10 best scores {score:.3g}'
-    assert activation.max() == 1
+    for target in range(3):
+        engine.visualize_cam(*args, target=target)
+    maps = [activation for _, activation, _, _ in drawn]
+    np.testing.assert_array_equal(maps[0], maps[1 + label])
+    # of an untrained network, nothing may speak for a class
+    assert max(x.max() for x in maps) == 1
 
 
 def test_what_cannot_be_shown_is_said(tmp_path, pixels, monkeypatch):
