@@ -2,8 +2,8 @@
 
 Run by ``make setup`` with any Python; only the standard library is used here. The environment is
 keyed on ``requirements.txt``, what it adds to the start of Python, the Python version and the place
-of the checkout: nothing happens while the key holds. Otherwise, after an interrupted set-up too, it is emptied and built anew, so
-that a half-installed one is never used.
+of the checkout: nothing happens while the key holds. Otherwise, after an interrupted set-up too, it
+is emptied and built anew, so that a half-installed one is never used.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """Operators of ``mmcv.ops`` against mmcv's own compiled ones, and against formulas.
 
 ``tests/data/mmcv_ops_cpu.npz`` holds what the compiled CPU operators of onedl-mmcv 2.3.6 gave (g++
-12, torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave, compiled as plain C++, where they
-are the only ones. The tests call mmcv's Python functions, whatever is behind them.
+12, torch 2.14.1), ``mmcv_ops_cuda.npz`` what its CUDA kernels gave, compiled as plain C++, where
+they are the only ones. The tests call mmcv's Python functions, whatever is behind them.
 """
 
 import json
