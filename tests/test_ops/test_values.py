@@ -181,6 +181,8 @@ MAPS = [*filter(four_dimensional, (*cases('mmcv_ops_cpu'), *CUDA))]
 @pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), MAPS)
 def test_any_memory_layout(function, inputs, params, expected):
     """Maps, offsets, masks and gradients in channels-last, regions as a part of wider rows."""
+    if function == 'roi_pool' and not stands_in():
+        pytest.skip("mmcv's compiled operators have no RoIPool for a CPU")
     moved = {
         name: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
         for name, value in inputs.items()
