@@ -1,13 +1,13 @@
 """Vision-transformer backbones, heads and tools for mmsegmentation, mmpretrain and mmdetection.
 
-Importing the package registers everything that the installed hosts allow.
+Importing the package registers what it has and sees to mmcv's operators (``docs/operators.md``). No
+host is imported: what inherits from a host's class is when it is asked for.
 """
 
+from . import datasets, engine, evaluation, models
 from .ops import provide
-
-provide()  # before hosts are imported, which ask for mmcv's operators
-
-from . import datasets, engine, evaluation, models  # noqa: E402
-from .version import __version__  # noqa: E402
+from .version import __version__
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
+
+provide()

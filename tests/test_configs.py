@@ -350,7 +350,9 @@ def test_builds_in_its_host_with_channels_that_fit(name):
 def check_pyramid(model, channels):
     """From the backbone through all necks to the anchors: channels and strides."""
     ours = isinstance(model.backbone, Backbone)
-    strides = list(model.backbone.strides) if ours else [8, 16, 32]  # ResNet's are of its stages
+    # ResNet's ``strides`` are those of its stages
+    strides = model.backbone.strides if ours else (4 * 2**i for i in model.backbone.out_indices)
+    strides = list(strides)
     *first, fpn = model.neck if isinstance(model.neck, torch.nn.Sequential) else [model.neck]
     for neck in first:
         assert list(neck.in_channels) == channels

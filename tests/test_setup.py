@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_all_that_the_pinned_packages_need_is_pinned():
     assert not missing, f'needed by the pinned packages, but not pinned: {missing}'
 
 
+def test_the_line_for_the_start_of_python_is_in_place():
+    """Set-up puts it there, a wheel brings it; without it mmdetection lacks its operators."""
+    line = Path(sysconfig.get_path('purelib')) / 'mmvit_plugins_startup.pth'
+    assert line.read_text() == (ROOT / 'mmvit_plugins/ops/startup.pth').read_text()
+
+
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
     """The wheel, built without network from a copy: a build leaves files beside the sources."""
@@ -87,7 +94,10 @@ def wheel(tmp_path_factory):
 def test_wheel_carries_configs_and_tools_but_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split('/')[0] for name in names}
-    assert {top for top in tops if not top.endswith('.dist-info')} == {'mmvit_plugins'}
+    assert {top for top in tops if not top.endswith('.dist-info')} == {
+        'mmvit_plugins',
+        'mmvit_plugins_startup.pth',
+    }
     assert not any('tests' in Path(name).parts for name in names)
     assert not any(name.endswith('.pyc') for name in names)
 

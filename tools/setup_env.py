@@ -1,9 +1,9 @@
 """Make ``.venv`` in the checkout: the pinned set of ``requirements.txt``, and this package.
 
 Run by ``make setup`` with any Python; only the standard library is used here. The environment is
-keyed on ``requirements.txt``, the Python version and the place of the checkout: nothing happens
-while the key holds. Otherwise, after an interrupted set-up too, it is emptied and built anew, so
-that a half-installed one is never used.
+keyed on ``requirements.txt``, what it adds to the start of Python, the Python version and the place
+of the checkout: nothing happens while the key holds. Otherwise, after an interrupted set-up too, it
+is emptied and built anew, so that a half-installed one is never used.
 """
 
 import fcntl
@@ -39,7 +39,8 @@ def check_python() -> None:
 
 def environment_key() -> str:
     """What the environment depends on, as a hash."""
-    parts = ((ROOT / 'requirements.txt').read_text(), str(sys.version_info[:2]), str(VENV))
+    files = (path.read_text() for path in (ROOT / 'requirements.txt', STARTUP))
+    parts = (*files, str(sys.version_info[:2]), str(VENV))
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
 

@@ -530,8 +530,8 @@ def _deform_grads(
     return VISION._deform_conv2d_backward(grad.to(tensors[0].dtype), *tensors, *steps, False)
 
 
-# ---- Multi-scale deformable attention: Zhu et al., arXiv:2010.04159. mmcv's own form in plain torch,
-# ---- which it takes on a CPU, serves CUDA too
+# ---- Multi-scale deformable attention: Zhu et al., arXiv:2010.04159. What mmcv takes on a CPU, in
+# ---- plain torch, serves CUDA too
 
 
 def ms_deform_attn_forward(

@@ -183,6 +183,8 @@ RUNNING = [case for case in MAPS if stands_in() or case.values[0] != 'roi_pool']
 @pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), RUNNING)
 def test_any_memory_layout(function, inputs, params, expected):
     """Maps, offsets, masks and gradients in channels-last, regions as a part of wider rows."""
+    if function == 'roi_pool' and not stands_in():
+        pytest.skip("mmcv's compiled operators have no RoIPool for a CPU")
     moved = {
         name: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
         for name, value in inputs.items()
