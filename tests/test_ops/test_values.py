@@ -176,11 +176,9 @@ def four_dimensional(case):
 
 
 MAPS = [*filter(four_dimensional, (*cases('mmcv_ops_cpu'), *CUDA))]
-# mmcv compiles no RoIPool for a CPU
-RUNNING = [case for case in MAPS if stands_in() or case.values[0] != 'roi_pool']
 
 
-@pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), RUNNING)
+@pytest.mark.parametrize(('function', 'inputs', 'params', 'expected'), MAPS)
 def test_any_memory_layout(function, inputs, params, expected):
     """Maps, offsets, masks and gradients in channels-last, regions as a part of wider rows."""
     if function == 'roi_pool' and not stands_in():
