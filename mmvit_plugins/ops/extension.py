@@ -14,6 +14,8 @@ import torch
 import torchvision  # registers the operators below
 from torch import Tensor
 
+from .layout import contiguous
+
 VISION = torch.ops.torchvision
 
 
@@ -183,7 +185,7 @@ def roi_align_forward(
     """
     size = aligned_height, aligned_width
     maps, rois = _float(input, rois)
-    maps = _contiguous(maps)
+    maps = contiguous(maps)  # as torchvision's operator, but faster
     if pool_mode == 1:
         output.copy_(VISION.roi_align(maps, rois, spatial_scale, *size, sampling_ratio, aligned))
         return
@@ -193,16 +195,6 @@ def roi_align_forward(
         samples = VISION.roi_align(maps, rois[index], spatial_scale, *fine, 1, aligned)
         best, where = _cells(samples, size, grid).max(-1)
         output[index], argmax_y[index] = best.to(output.dtype), where.to(argmax_y.dtype)
-
-
-def _contiguous(maps: Tensor) -> Tensor:
-    """Do what torchvision's operator does, in a third of the time: a CPU copies matrices faster."""
-    if maps.is_contiguous() or maps.device.type != 'cpu':
-        return maps
-    copy = torch.empty(maps.shape, dtype=maps.dtype)
-    for plane, values in zip(copy.flatten(2), maps.flatten(2), strict=True):
-        plane.copy_(values)
-    return copy
 
 
 def roi_align_backward(

@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from ..registry import HOSTS
+from .layout import contiguous
 
 OPS = 'mmcv.ops'
 COMPILED = 'mmcv._ext'
@@ -185,7 +186,7 @@ def _contiguous(function: Callable) -> Callable:
     @wraps(function)
     def call(*args, **kwargs):
         args, kwargs = tree_map(
-            lambda x: x.contiguous() if isinstance(x, torch.Tensor) else x, (args, kwargs)
+            lambda x: contiguous(x) if isinstance(x, torch.Tensor) else x, (args, kwargs)
         )
         return function(*args, **kwargs)
 
