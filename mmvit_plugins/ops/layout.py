@@ -9,7 +9,8 @@ def contiguous(tensor: Tensor) -> Tensor:
 
     Of channels-last maps on a CPU, torch copies matrices in a third of the time.
     """
-    if tensor.is_contiguous() or tensor.ndim != 4 or tensor.device.type != 'cpu':
+    learns = tensor.requires_grad and torch.is_grad_enabled()
+    if tensor.is_contiguous() or tensor.ndim != 4 or tensor.device.type != 'cpu' or learns:
         return tensor.contiguous()
     copy = torch.empty(tensor.shape, dtype=tensor.dtype)
     for matrix, values in zip(copy.flatten(2), tensor.flatten(2), strict=True):

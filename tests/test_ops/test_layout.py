@@ -27,3 +27,15 @@ def test_copies_hold_the_same(name):
     assert torch.equal(copy, x) and copy.dtype == x.dtype
     assert copy.is_contiguous() and copy.stride() == x.contiguous().stride()
     assert contiguous(copy) is copy
+
+
+def test_gradients_pass():
+    """Where autograd looks on; inside of its functions, where most calls are, it does not."""
+    x = MAPS['channels-last'].clone().requires_grad_()
+    weight = torch.randn_like(x)
+    (contiguous(x) * weight).sum().backward()
+    assert torch.equal(x.grad, weight)
+    with torch.no_grad():
+        assert torch.equal(contiguous(x), x)
+    with torch.inference_mode():
+        assert torch.equal(contiguous(x), x)
