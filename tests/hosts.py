@@ -2,6 +2,13 @@
 
 import torch
 
+# For a fresh interpreter: as where nobody set the package up, so that no line at Python's start
+# imports it when a host asks mmcv for operators
+WITHOUT_STARTUP = """
+import sys
+sys.meta_path[:] = [x for x in sys.meta_path if getattr(x, '__name__', '') != 'MmvitPlugins']
+"""
+
 
 def classifier(backbone, in_channels, num_classes=10, pooled=True):
     """An image classifier of mmpretrain's; ``pooled`` if the backbone returns maps."""

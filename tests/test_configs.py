@@ -18,6 +18,7 @@ import mmengine.registry
 import numpy as np
 import pytest
 import torch
+from hosts import WITHOUT_STARTUP
 from miniature import fit, make, shrink, shrink_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -1295,7 +1296,7 @@ def test_stock_inference_needs_no_import_by_hand(script, scope, tmp_path):
     names = [name for name in RUNS if SCOPES[name] == scope and name not in large[1:-1]]
     paths = [str(CONFIGS[name]) for name in names]
     done = subprocess.run(
-        [sys.executable, '-c', script, *paths],
+        [sys.executable, '-c', WITHOUT_STARTUP + script, *paths],
         cwd=tmp_path,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,

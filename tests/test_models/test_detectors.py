@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from detection import SWIN_CHANNELS, WIDTH, mask_rcnn, retinanet
+from hosts import WITHOUT_STARTUP
 from miniature import SMALL
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -344,8 +345,6 @@ import sys
 from pathlib import Path
 
 startup, *paths = sys.argv[1:]
-# whether or not this environment has the line
-sys.meta_path[:] = [x for x in sys.meta_path if getattr(x, '__name__', '') != 'MmvitPlugins']
 exec(startup)
 
 import mmdet
@@ -395,7 +394,7 @@ assert masks.masks.all()
 
 def run_stock(folder: Path, *arguments: str):
     done = subprocess.run(
-        [sys.executable, '-c', STOCK, *arguments],
+        [sys.executable, '-c', WITHOUT_STARTUP + STOCK, *arguments],
         cwd=folder,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hosts import WITHOUT_STARTUP
 from mmcv import ops
 from mmengine.registry import MODELS
 
@@ -15,13 +16,11 @@ from mmvit_plugins.ops import check_operators, stands_in
 
 PACKAGE = Path(mmvit_plugins.__file__).parent
 STARTUP = PACKAGE / 'ops' / 'startup.pth'
-# Forget the line that set-up puts where Python looks at its start, and act as if mmcv had no
-# compiled operators, wherever the test runs
-FRESH = """
-import sys, warnings
+# As if mmcv had no compiled operators, wherever the test runs
+FRESH = f"""{WITHOUT_STARTUP}
+import warnings
 from importlib.machinery import PathFinder
 warnings.simplefilter('ignore')
-sys.meta_path = [x for x in sys.meta_path if getattr(x, '__name__', '') != 'MmvitPlugins']
 find = PathFinder.find_spec
 PathFinder.find_spec = classmethod(
     lambda cls, name, *rest: None if name in HIDDEN else find(name, *rest)
