@@ -66,14 +66,16 @@ def import_host(scope: str) -> None:
     """
     if scope not in HOSTS:
         return
-    with warnings.catch_warnings(), redirect_stdout(_Without(UNASKED, sys.stdout)):
+    said = _Without(UNASKED, sys.stdout)
+    with warnings.catch_warnings(), redirect_stdout(said):
         warnings.filterwarnings('ignore', UNASKED)
         for part in ('datasets', 'evaluation', 'models'):
             import_module(f'{scope}.{part}')
+    sys.stdout.write(said.started)
 
 
 class _Without:
-    """A stream without the lines that match a pattern."""
+    """A stream without the lines that match a pattern; ``started`` is a line without its end."""
 
     def __init__(self, pattern: str, stream: TextIO) -> None:
         self.pattern, self.stream, self.started = re.compile(pattern), stream, ''

@@ -11,7 +11,10 @@ import torch
 from mmvit_plugins.checkpoint import CheckpointMismatchError
 from mmvit_plugins.datasets import CheckLabels
 from mmvit_plugins.engine import UserError, environment
+from mmvit_plugins.engine.environment import _Without
 from mmvit_plugins.engine.errors import run_tool, sentence
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def caught(function) -> Exception:
@@ -104,3 +107,24 @@ def test_a_torchvision_that_does_not_fit(scope, project, tmp_path, repo_root):
     last = run.stderr.strip().splitlines()[-1]
     assert f'UserError: {project} needs a torchvision that fits torch' in last
     assert '(operator nms does not exist); install both at once' in last
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain', 'mmdet'])
+def test_hosts_are_imported_without_lines_that_nobody_asked_for(scope):
+    """What they print otherwise is about operators, a private cloud and another scorer of boxes."""
+    code = (
+        'from mmvit_plugins.engine.environment import import_host\n'
+        f'import_host({scope!r}); print("done")\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == 'done\n', done.stdout
+    noise = [line for line in done.stderr.splitlines() if 'OneDL' in line or 'mmcv' in line]
+    assert done.returncode == 0 and not noise, done.stderr
+
+
+def test_what_else_is_printed_meanwhile_stays(capsys):
+    stream = _Without('Could not import', sys.stdout)
+    print('one', 'two', file=stream)
+    print('Could not import X', file=stream)
+    stream.write('three')
+    assert capsys.readouterr().out == 'one two\n' and stream.started == 'three'
