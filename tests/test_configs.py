@@ -28,11 +28,11 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from mmpretrain.structures import DataSample
 
 from mmvit_plugins.analysis import build_model
+from mmvit_plugins.apis.run import _set_tta
 from mmvit_plugins.converters import CONVERTERS
 from mmvit_plugins.datasets.checks import LAYOUTS
 from mmvit_plugins.datasets.hyperspectral import SCENES, build_band_transform
-from mmvit_plugins.engine.errors import UserError
-from mmvit_plugins.engine.runtime import _set_tta
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.models.backbones.base import Backbone
 from mmvit_plugins.registry import HOSTS
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need 
 
 from mmvit_plugins.analysis.benchmark import DTYPES, Variant, compare, format_benchmark
 from mmvit_plugins.analysis.growth import plot_growth
-from mmvit_plugins.engine.errors import run_tool
+from mmvit_plugins.errors import run_tool
 
 
 def main() -> None:

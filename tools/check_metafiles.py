@@ -19,7 +19,7 @@ from mmengine.config import Config
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
 
 from mmvit_plugins.analysis import count_config
-from mmvit_plugins.engine.errors import UserError, run_tool
+from mmvit_plugins.errors import UserError, run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = 'model-index.yml'

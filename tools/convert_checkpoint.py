@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmvit_plugins.checkpoint import LAYOUTS, convert_file  # noqa: E402
-from mmvit_plugins.engine.errors import run_tool  # noqa: E402
+from mmvit_plugins.errors import run_tool  # noqa: E402
 
 
 def main() -> None:

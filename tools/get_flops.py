@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
 
 from mmvit_plugins.analysis.flops import count_config, format_flops
-from mmvit_plugins.engine.errors import run_tool
+from mmvit_plugins.errors import run_tool
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need 
 
 from mmengine.config import DictAction
 
-from mmvit_plugins.engine.errors import run_tool
-from mmvit_plugins.engine.repeat import parse_seeds, repeat
+from mmvit_plugins.apis.repeat import parse_seeds, repeat
+from mmvit_plugins.errors import run_tool
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmvit_plugins.engine.errors import run_tool  # noqa: E402
-from mmvit_plugins.engine.runtime import add_run_arguments, train  # noqa: E402
+from mmvit_plugins.apis.run import add_run_arguments, train  # noqa: E402
+from mmvit_plugins.errors import run_tool  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import DictAction  # noqa: E402
 
-from mmvit_plugins.engine.cam import METHODS, visualize_cam  # noqa: E402
-from mmvit_plugins.engine.errors import run_tool  # noqa: E402
+from mmvit_plugins.apis.cam import METHODS, visualize_cam  # noqa: E402
+from mmvit_plugins.errors import run_tool  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

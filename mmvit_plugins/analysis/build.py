@@ -11,8 +11,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from ..engine.errors import UserError
-from ..engine.runtime import load_config
+from ..config import load_config
+from ..errors import UserError
 from .peers import build_peer, is_peer
 
 

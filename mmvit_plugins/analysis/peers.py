@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from torch import Tensor, nn
 
-from ..engine.errors import UserError
+from ..errors import UserError
 from ..registry import is_available
 
 

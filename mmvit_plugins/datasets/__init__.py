@@ -1,7 +1,6 @@
 """Data: NABirds and hyperspectral scenes as data sets, and checks of what comes in."""
 
 from .checks import CheckLabels, check_dataset
-from .errors import DataError
 from .hyperspectral import (
     HSIBandDropout,
     HSICutout,
@@ -14,7 +13,6 @@ from .nabirds import NABirds
 
 __all__ = [
     'CheckLabels',
-    'DataError',
     'HSIBandDropout',
     'HSICutout',
     'HSIRandomFlipRotate',

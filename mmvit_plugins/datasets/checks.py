@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ..errors import DataError
 from ..registry import TRANSFORMS
 from .coco import check_coco, check_coco_config
-from .errors import DataError
 
 _CUB_LISTS = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt')
 _ALL_CARS = ('cars_annos.mat', 'car_ims/')

@@ -20,7 +20,7 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from .errors import DataError
+from ..errors import DataError
 
 SHOWN = 10  # names of classes in a message
 

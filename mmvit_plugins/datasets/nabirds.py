@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
+from ..errors import DataError
 from ..registry import DATASETS
 from .checks import check_layout, check_pictures
-from .errors import DataError
 
 SPLITS = {'train': 1, 'test': 0}  # as train_test_split.txt writes them
 

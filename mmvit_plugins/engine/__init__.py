@@ -1,7 +1,6 @@
 """What runs the training: hooks, safe checkpoint storage, and the set-up of runs."""
 
 from .cpu import CPUAmpOptimWrapper, CPUDistributedDataParallel
-from .errors import UserError
 from .hooks import CheckpointHook, DataCheckHook
 from .hyperspectral import HyperspectralHook
 from .optim import LayerDecayOptimWrapperConstructor
@@ -15,6 +14,5 @@ __all__ = [
     'DataCheckHook',
     'HyperspectralHook',
     'LayerDecayOptimWrapperConstructor',
-    'UserError',
     'find_checkpoint',
 ]

@@ -11,8 +11,8 @@ from mmengine.runner import BaseLoop, Runner
 
 from ..datasets.checks import check_dataset
 from ..datasets.coco import forget_files
+from ..errors import UserError
 from ..registry import HOOKS
-from .errors import UserError
 from .storage import LAST, AtomicBackend, find_checkpoint
 
 

@@ -16,9 +16,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from ..errors import UserError
 from ..evaluation import HyperspectralMetric, scores_of
 from ..registry import HOOKS
-from .errors import UserError
 from .storage import AtomicBackend
 
 TOLERANCE = 1e-5  # of a band transform's numbers, relative to the largest of the same list

@@ -4,8 +4,8 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from ..errors import UserError
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
-from .errors import UserError
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

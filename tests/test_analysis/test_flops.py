@@ -10,7 +10,7 @@ from torch import nn
 from mmvit_plugins.analysis import count_config, count_flops
 from mmvit_plugins.analysis.build import build_model, input_shape, load_model_config
 from mmvit_plugins.analysis.flops import format_flops
-from mmvit_plugins.engine import UserError
+from mmvit_plugins.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmvit_plugins.analysis import count_config, peers
 from mmvit_plugins.analysis.peers import build_peer
-from mmvit_plugins.engine import UserError
+from mmvit_plugins.errors import UserError
 
 
 @pytest.fixture

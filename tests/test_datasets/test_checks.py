@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmvit_plugins.datasets import CheckLabels, DataError, check_dataset, checks
+from mmvit_plugins.datasets import CheckLabels, check_dataset, checks
 from mmvit_plugins.datasets.checks import LAYOUTS, check_layouts
+from mmvit_plugins.errors import DataError
 from mmvit_plugins.registry import TRANSFORMS
 
 

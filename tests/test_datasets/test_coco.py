@@ -11,11 +11,12 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
 
-from mmvit_plugins.datasets import DataError, check_dataset, checks, coco
+from mmvit_plugins.apis import run
+from mmvit_plugins.datasets import check_dataset, checks, coco
 from mmvit_plugins.datasets.checks import check_layouts, empty_dataset
 from mmvit_plugins.datasets.coco import check_boxes, check_classes, read_coco
-from mmvit_plugins.engine import runtime
 from mmvit_plugins.engine.hooks import DataCheckHook
+from mmvit_plugins.errors import DataError
 
 CLASSES = ('cat', 'dog', 'bird')
 NAN, INFINITE = float('nan'), float('inf')
@@ -356,14 +357,14 @@ def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatc
             test_evaluator=[dict(type='CocoMetric', format_only=format_only)],
         )
     )
-    monkeypatch.setattr(runtime, 'prepare', lambda args: cfg)
-    monkeypatch.setattr(runtime, '_check_checkpoint', lambda path: None)
-    monkeypatch.setattr(runtime, '_build_runner', passed)
+    monkeypatch.setattr(run, 'prepare', lambda args: cfg)
+    monkeypatch.setattr(run, '_check_checkpoint', lambda path: None)
+    monkeypatch.setattr(run, '_build_runner', passed)
     args = dict.fromkeys(
         ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config')
     )
     with pytest.raises(Passed if format_only else DataError):
-        runtime.test(SimpleNamespace(**args))
+        run.test(SimpleNamespace(**args))
 
 
 # With mmdetection's own data set, which is what the checks speak of

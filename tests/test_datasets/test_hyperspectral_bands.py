@@ -9,12 +9,12 @@ import pytest
 from sklearn.decomposition import PCA as ReferencePCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral import (
     bands,
     build_band_transform,
     restore_band_transform,
 )
+from mmvit_plugins.errors import DataError
 
 CONFIGS = [
     dict(type='PCA', n_components=4),

@@ -17,12 +17,13 @@ from mmengine.dataset import (
 )
 from torch.utils.data import DataLoader
 
-from mmvit_plugins.datasets import DataError, HyperspectralDataset, check_dataset
+from mmvit_plugins.datasets import HyperspectralDataset, check_dataset
 from mmvit_plugins.datasets.hyperspectral import (
     build_band_transform,
     restore_band_transform,
     save_split,
 )
+from mmvit_plugins.errors import DataError
 from mmvit_plugins.registry import DATASETS
 
 SIZE, BANDS = (24, 18), 6

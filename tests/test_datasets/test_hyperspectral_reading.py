@@ -10,7 +10,6 @@ import rasterio
 import scipy.io
 from rasterio import Affine
 
-from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral.reading import (
     LazyArray,
     list_variables,
@@ -18,6 +17,7 @@ from mmvit_plugins.datasets.hyperspectral.reading import (
     read_georeference,
     read_variable,
 )
+from mmvit_plugins.errors import DataError
 
 CUBE = np.random.RandomState(0).randint(0, 4000, (4, 5, 6)).astype(np.uint16)
 LABELS = (CUBE[..., 0] % 3).astype(np.uint8)

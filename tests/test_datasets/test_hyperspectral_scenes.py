@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral import scenes
 from mmvit_plugins.datasets.hyperspectral.scenes import (
     SCENES,
@@ -20,6 +19,7 @@ from mmvit_plugins.datasets.hyperspectral.scenes import (
     select_bands,
 )
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene
+from mmvit_plugins.errors import DataError
 
 CUBE = np.random.RandomState(0).randint(1, 4000, (4, 6, 8)).astype(np.uint16)
 LABELS = np.arange(24).reshape(4, 6) % 4  # 0 to 3, six pixels each

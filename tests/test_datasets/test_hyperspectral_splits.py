@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 
-from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral.splits import (
     GUARD,
     TEST,
@@ -18,6 +17,7 @@ from mmvit_plugins.datasets.hyperspectral.splits import (
     report,
     save_split,
 )
+from mmvit_plugins.errors import DataError
 
 SPATIAL = ['disjoint', 'field_caps', 'block']
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mmvit_plugins.datasets import DataError
 from mmvit_plugins.datasets.hyperspectral import pad_scene, windows_of
 from mmvit_plugins.datasets.hyperspectral.windows import inside_windows, margins
+from mmvit_plugins.errors import DataError
 
 SCENE = np.arange(6 * 7 * 2, dtype=np.float32).reshape(6, 7, 2)
 

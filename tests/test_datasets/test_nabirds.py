@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from mmvit_plugins.datasets import DataError, NABirds
+from mmvit_plugins.datasets import NABirds
+from mmvit_plugins.errors import DataError
 
 NAMES = {
     0: 'Birds',

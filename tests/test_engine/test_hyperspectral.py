@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 
-from mmvit_plugins.engine import UserError
 from mmvit_plugins.engine.hyperspectral import score_record
+from mmvit_plugins.errors import UserError
 
 SPLIT = {'mode': 'random', 'train': 0.1, 'val': 0.05, 'seed': 0}
 

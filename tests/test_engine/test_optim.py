@@ -14,7 +14,8 @@ from mmseg.utils import register_all_modules
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmvit_plugins.engine import LayerDecayOptimWrapperConstructor, UserError
+from mmvit_plugins.engine import LayerDecayOptimWrapperConstructor
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.models import SGFormer
 
 register_all_modules()

@@ -20,8 +20,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from torch.nn import functional as F
 
-from mmvit_plugins.engine import runtime, storage
-from mmvit_plugins.engine.errors import run_tool
+from mmvit_plugins.apis import run
+from mmvit_plugins.engine import storage
+from mmvit_plugins.errors import run_tool
 
 
 @DATASETS.register_module()
@@ -137,7 +138,7 @@ def main() -> None:
             'randomness': {'seed': 0},
         }
     ).dump(config)
-    runtime.train(
+    run.train(
         Namespace(
             config=str(config),
             cfg_options=None,

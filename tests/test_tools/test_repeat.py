@@ -14,9 +14,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmvit_plugins.engine import UserError
-from mmvit_plugins.engine import repeat as repeating
-from mmvit_plugins.engine.repeat import parse_seeds, repeat
+from mmvit_plugins.apis import repeat as repeating
+from mmvit_plugins.apis.repeat import parse_seeds, repeat
+from mmvit_plugins.errors import UserError
 
 CONFIG = """
 default_scope = 'mmpretrain'

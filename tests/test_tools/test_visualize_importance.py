@@ -9,11 +9,11 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmvit_plugins.analysis import build_model
+from mmvit_plugins.apis.importance import choose_block
+from mmvit_plugins.apis.importance import visualize_importance as visualize
+from mmvit_plugins.apis.inference import is_for_annotations, to_picture
 from mmvit_plugins.checkpoint import CheckpointMismatchError
-from mmvit_plugins.engine.errors import UserError
-from mmvit_plugins.engine.importance import choose_block
-from mmvit_plugins.engine.importance import visualize_importance as visualize
-from mmvit_plugins.engine.inference import is_for_annotations, to_picture
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.models import SGFormer
 from mmvit_plugins.models.backbones.sgformer import Guidance
 from mmvit_plugins.visualization import REGIONS, SHADES, draw_importance

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from pictures import write_model, write_picture
 from PIL import Image
 
-from mmvit_plugins.engine import two_stage as engine
-from mmvit_plugins.engine.errors import UserError
+from mmvit_plugins.apis import two_stage
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.visualization import draw_two_stage
 
 CONFIG = """
@@ -50,7 +50,7 @@ def drawn(monkeypatch):
     """Collect what is drawn."""
     calls = []
     monkeypatch.setattr(
-        engine, 'draw_two_stage', lambda *args: (calls.append(args), draw_two_stage(*args))[1]
+        two_stage, 'draw_two_stage', lambda *args: (calls.append(args), draw_two_stage(*args))[1]
     )
     return calls
 
@@ -102,7 +102,7 @@ def test_one_look_and_classes_without_names(tmp_path, drawn):
     config, checkpoint, _ = model_of(tmp_path, names=False)
     write_picture(tmp_path / 'a.png')
     args = (config, checkpoint, str(tmp_path / 'a.png'), str(tmp_path / 'o'))
-    engine.visualize_two_stage(*args, cfg_options={'model.box.max_area': 0.0})
+    two_stage.visualize_two_stage(*args, cfg_options={'model.box.max_area': 0.0})
     written = json.loads((tmp_path / 'o/predictions.json').read_text())['a']
     assert written['status'] == 'whole' and written['box'] == [0, 0, 128, 96]
     assert written['stage one'] == written['stage two'] == written['fused']
@@ -118,7 +118,7 @@ def test_what_cannot_be_shown_is_said(tmp_path):
 
     def refused(words, source='a.png', **options):
         with pytest.raises(UserError, match=words) as caught:
-            engine.visualize_two_stage(
+            two_stage.visualize_two_stage(
                 config, checkpoint, str(tmp_path / source), str(tmp_path / 'o'), **options
             )
         assert '\n' not in str(caught.value)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from mmengine.logging import print_log
 
-from ..errors import DataError
+from ...errors import DataError
 
 CHUNK = 2**22  # values that are worked on at once, 32 MB in float64
 

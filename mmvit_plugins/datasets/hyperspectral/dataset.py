@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 
+from ...errors import DataError
 from ...registry import DATASETS
-from ..errors import DataError
 from .bands import BandTransform, build_band_transform
 from .scenes import Scene, load_scene
 from .splits import TEST, TRAIN, VAL, Split, labels_hash, make_split, report

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.io
 
-from ..errors import DataError
+from ...errors import DataError
 
 ENVI_TYPES = {1: 'u1', 2: 'i2', 3: 'i4', 4: 'f4', 5: 'f8', 12: 'u2', 13: 'u4', 14: 'i8', 15: 'u8'}
 # The order of a raw file's axes, and how they are turned into (lines, samples, bands)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from ..errors import DataError
+from ...errors import DataError
 from .reading import list_variables, open_cube, read_georeference, read_variable
 from .synthetic import generate_scene
 

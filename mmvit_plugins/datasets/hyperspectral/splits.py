@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from ..errors import DataError
+from ...errors import DataError
 from .reading import times
 from .windows import check_window, holding_windows
 

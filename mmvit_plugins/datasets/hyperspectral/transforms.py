@@ -10,8 +10,8 @@ from numbers import Real
 
 import numpy as np
 
+from ...errors import DataError
 from ...registry import TRANSFORMS
-from ..errors import DataError
 
 
 class _WindowTransform:

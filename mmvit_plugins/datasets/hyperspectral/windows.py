@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from ..errors import DataError
+from ...errors import DataError
 
 PAD_MODES = ('constant', 'edge', 'reflect', 'symmetric')
 

@@ -8,7 +8,7 @@ from hosts import classifier
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmvit_plugins.engine.cam import (
+from mmvit_plugins.apis.cam import (
     METHODS,
     Explained,
     ExplainedDetector,
@@ -18,7 +18,7 @@ from mmvit_plugins.engine.cam import (
     first_component,
     make_cam,
 )
-from mmvit_plugins.engine.errors import UserError
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.registry import MODELS
 
 CLASSES = 5

@@ -26,6 +26,7 @@ from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_
 from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
 from ..datasets.hyperspectral.splits import TEST, TRAIN, labels_hash, make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
+from ..errors import UserError
 from ..evaluation import confusion_matrix, scores_of
 from ..visualization.maps import (
     ERRORS,
@@ -36,7 +37,6 @@ from ..visualization.maps import (
     panel_step,
     stretch,
 )
-from .errors import UserError
 from .inference import default_device, find_test_dataset, load_scoped_config, save
 
 STRIP_BYTES = 2**25  # of spectra in float32, held at once

@@ -23,11 +23,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ..checkpoint import read_checkpoint
+from ..config import load_config
 from ..datasets.checks import check_layouts, empty_dataset
-from ..ops import check_operators
-from .environment import check_environment, import_host
-from .errors import UserError
-from .storage import find_checkpoint
+from ..engine.storage import find_checkpoint
+from ..errors import UserError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # test-time augmentation where the config has none, as the hosts' own tools set it
@@ -165,25 +164,6 @@ def prepare(args: argparse.Namespace) -> Config:
     if cfg.launcher != 'none':
         _start_processes(cfg)
     _set_dataloaders(cfg, args)
-    return cfg
-
-
-def load_config(path: str, options: dict | None = None) -> Config:
-    """Load a config file, replace settings, and check that the installation can run it.
-
-    Raises:
-        UserError: The file does not exist, or the installation cannot run it.
-        OperatorError: The model names an operator of mmcv that is not there.
-    """
-    if not Path(path).is_file():
-        raise UserError(f'the config {path} does not exist')
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
-    scope = cfg.get('default_scope', 'mmengine')
-    check_environment(scope)
-    import_host(scope)
-    if scope == 'mmdet':
-        check_operators(cfg.get('model') or {})
     return cfg
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from mmvit_plugins import environment
 from mmvit_plugins.checkpoint import CheckpointMismatchError
 from mmvit_plugins.datasets import CheckLabels
-from mmvit_plugins.engine import UserError, environment
-from mmvit_plugins.engine.environment import _Without
-from mmvit_plugins.engine.errors import run_tool, sentence
+from mmvit_plugins.environment import _Without
+from mmvit_plugins.errors import UserError, run_tool, sentence
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def caught(function) -> Exception:
@@ -93,7 +93,7 @@ def test_a_torchvision_that_does_not_fit(scope, project, tmp_path, repo_root):
     """A wrong pair raises RuntimeError on import; in another process, as modules stay imported."""
     (tmp_path / 'torchvision.py').write_text('raise RuntimeError("operator nms does not exist")')
     code = (
-        'from mmvit_plugins.engine import environment as e\n'
+        'from mmvit_plugins import environment as e\n'
         'e.is_available = lambda package: True\n'
         f'e.check_environment({scope!r})'
     )
@@ -113,7 +113,7 @@ def test_a_torchvision_that_does_not_fit(scope, project, tmp_path, repo_root):
 def test_hosts_are_imported_without_lines_that_nobody_asked_for(scope):
     """What they print otherwise is about operators, a private cloud and another scorer of boxes."""
     code = (
-        'from mmvit_plugins.engine.environment import import_host\n'
+        'from mmvit_plugins.environment import import_host\n'
         f'import_host({scope!r}); print("done")\n'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import nn
 
+from ..errors import UserError
 from ..models import T2TViT
 from ..registry import HOSTS, is_available
 from ..visualization import draw_cam
-from .errors import UserError
 from .inference import (
     check_opacity,
     find_class_names,
@@ -63,7 +63,7 @@ def visualize_cam(
     The map shows where the output of a layer speaks for a class: for a classifier for the class's
     logit, for a segmentor for its mean logit over the pixels that are predicted as it (over all
     where there are none), for a detector for the sum of its ten best scores. Drawn is the input of
-    the network itself, as :func:`mmvit_plugins.engine.importance.visualize_importance` does, and
+    the network itself, as :func:`mmvit_plugins.apis.importance.visualize_importance` does, and
     colours go from the map's least to its greatest value.
 
     Args:

@@ -20,10 +20,10 @@ from PIL import Image
 
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
+from ..config import load_config
 from ..datasets.coco import read_coco
+from ..errors import UserError
 from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
-from .errors import UserError
-from .runtime import load_config
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 

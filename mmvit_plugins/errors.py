@@ -6,11 +6,15 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
 
 
 class UserError(ValueError):
     """Says in one sentence what came, what is allowed and how to repair it."""
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; names the file or folder and how to repair it."""
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import UserError
 from ..visualization import draw_two_stage
-from .errors import UserError
 from .inference import (
     check_opacity,
     find_class_names,

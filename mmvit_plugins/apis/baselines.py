@@ -9,14 +9,14 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 
+from ..config import load_config
 from ..datasets.hyperspectral.dataset import HyperspectralDataset
 from ..datasets.hyperspectral.windows import windows_of
-from ..engine.errors import UserError
 from ..engine.hyperspectral import NAMES, score_record
-from ..engine.repeat import find_datasets, format_row, seeded, write_summary
-from ..engine.runtime import load_config
+from ..errors import UserError
 from ..evaluation import confusion_matrix
 from ..registry import is_available
+from .repeat import find_datasets, format_row, seeded, write_summary
 
 CHUNK = 4096  # test pixels at a time; windows of a whole scene would fill the memory
 
@@ -35,7 +35,7 @@ def run_baselines(
     - ``forest``: a random forest of 200 trees on the windows as the network gets them, flattened.
 
     A seed sets the ``split_cfg.seed`` of each data set, and draws the forest. The files of
-    :func:`~mmvit_plugins.engine.repeat.write_summary` go to ``WORK/svm`` and ``WORK/forest``.
+    :func:`~mmvit_plugins.apis.repeat.write_summary` go to ``WORK/svm`` and ``WORK/forest``.
 
     Args:
         config: The config file.

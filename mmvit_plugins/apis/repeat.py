@@ -18,10 +18,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..analysis.table import markdown_table
-from .errors import UserError
-from .hyperspectral import NAMES, SCORES, TRAINING, write_json
-from .runtime import load_config
-from .storage import AtomicBackend, find_checkpoint
+from ..config import load_config
+from ..engine.hyperspectral import NAMES, SCORES, TRAINING, write_json
+from ..engine.storage import AtomicBackend, find_checkpoint
+from ..errors import UserError
 
 LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes
 LOG_LINES = 6  # of a seed that failed

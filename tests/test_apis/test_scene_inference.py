@@ -11,13 +11,12 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmvit_plugins.datasets import DataError
+from mmvit_plugins.apis import scene_inference
+from mmvit_plugins.apis.scene_inference import HSIInferencer
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
 from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene
-from mmvit_plugins.engine import scene_inference
-from mmvit_plugins.engine.errors import UserError
-from mmvit_plugins.engine.scene_inference import HSIInferencer
+from mmvit_plugins.errors import DataError, UserError
 from mmvit_plugins.evaluation import confusion_matrix
 from mmvit_plugins.visualization import maps
 from mmvit_plugins.visualization.maps import ERRORS, decode_map, map_scale

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ..errors import UserError
 from ..models.backbones.sgformer import STRIDES, Guidance
 from ..registry import HOSTS, MODELS
 from ..visualization import draw_importance
-from .errors import UserError
 from .inference import (
     check_opacity,
     find_pictures,

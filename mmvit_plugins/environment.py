@@ -8,8 +8,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
-from ..registry import HOSTS, is_available
 from .errors import UserError
+from .registry import HOSTS, is_available
 
 # what hosts print when they are imported: a private cloud's data sets, another scorer of boxes
 UNASKED = 'Could not import OneDL|faster_coco_eval is not installed'
