@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mmvit_plugins.datasets import (
-    DataError,
     HSIBandDropout,
     HSICutout,
     HSIRandomFlipRotate,
     HSIRandomWindow,
     HSISpectralNoise,
 )
+from mmvit_plugins.errors import DataError
 from mmvit_plugins.registry import TRANSFORMS
 
 ALL = [

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mmvit_plugins.analysis import baselines
+from mmvit_plugins.apis import baselines
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
 from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 

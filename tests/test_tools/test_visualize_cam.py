@@ -8,7 +8,7 @@ from mmengine.structures import BaseDataElement
 from pictures import write_model, write_picture
 from PIL import Image
 
-from mmvit_plugins.apis import cam
+from mmvit_plugins.apis import cam as api
 from mmvit_plugins.apis.cam import Explained, ExplainedDetector, ExplainedSegmentor, make_cam
 from mmvit_plugins.errors import UserError
 from mmvit_plugins.visualization import draw_cam
@@ -57,7 +57,7 @@ def pixels(tmp_path):
 def drawn(monkeypatch):
     """Collect what is drawn: image, map, lines and opacity of each picture."""
     calls = []
-    monkeypatch.setattr(cam, 'draw_cam', lambda *args: (calls.append(args), draw_cam(*args))[1])
+    monkeypatch.setattr(api, 'draw_cam', lambda *args: (calls.append(args), draw_cam(*args))[1])
     return calls
 
 
@@ -127,7 +127,7 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
     (folder / 'damaged.png').write_text('no picture')
     args = (config, checkpoint, str(tmp_path / 'pictures'), str(tmp_path / 'o'))
     with pytest.raises(UserError, match=r'1 of 2 pictures could not be read.*damaged\.png'):
-        cam.visualize_cam(*args)
+        api.visualize_cam(*args)
     assert (tmp_path / 'o/deep/a.png').is_file()
 
     inputs = normalised(pixels, 96, 128)
@@ -141,14 +141,14 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
     assert lines[1].startswith(f'class {label}: {("sky", "sea")[label]}, mean logit {score:.3g}, ')
 
     with pytest.raises(UserError, match='could not be read'):
-        cam.visualize_cam(*args, target='sand')
+        api.visualize_cam(*args, target='sand')
     assert drawn[1][2][1].startswith('class 2: sand, mean logit -1') and 'nowhere' in drawn[1][2][1]
     with pytest.raises(UserError, match='the scores do not depend on backbone.stages.0.norm'):
-        cam.visualize_cam(*args, layer='backbone.stages.0.norm')
+        api.visualize_cam(*args, layer='backbone.stages.0.norm')
     model.decode_head.conv_seg.weight.data.zero_()
     torch.save({'state_dict': model.state_dict()}, checkpoint)
     with pytest.raises(UserError, match='class 0: sky does not change with the map that backbone'):
-        cam.visualize_cam(*args, target=0)
+        api.visualize_cam(*args, target=0)
 
 
 def as_drawn(model):
@@ -165,10 +165,10 @@ def test_detector(tmp_path, pixels, drawn):
     need_mmdet()
     config, checkpoint, model = write_model(tmp_path, as_drawn(retinanet()))
     args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
-    cam.visualize_cam(*args)
-    cam.visualize_cam(*args, method='eigencam')
+    api.visualize_cam(*args)
+    api.visualize_cam(*args, method='eigencam')
     with pytest.raises(UserError, match="a number from 0 to 2 or a name, as 'red'"):
-        cam.visualize_cam(*args, target=3)
+        api.visualize_cam(*args, target=3)
     inputs = normalised(pixels, 96, 128)
     explained = ExplainedDetector(model, 'backbone')
     scores = [level[0] for level in model(inputs, mode='tensor')[0]]
@@ -188,7 +188,7 @@ def test_detector_of_two_stages(tmp_path, pixels, drawn):
     need_mmdet()
     config, checkpoint, model = write_model(tmp_path, as_drawn(mask_rcnn()))
     args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
-    cam.visualize_cam(*args)
+    api.visualize_cam(*args)
     sample = BaseDataElement(metainfo={'img_shape': (90, 110), 'batch_input_shape': (96, 128)})
     scores = model(normalised(pixels, 96, 128), [sample], mode='tensor')[0][0]
     assert scores.shape[1] == 4 and len(scores) >= 10
@@ -196,7 +196,7 @@ def test_detector_of_two_stages(tmp_path, pixels, drawn):
     lines = drawn[0][2]
     assert lines[1] == f'class {label}: {CLASSES[label]}, sum of the 10 best scores {score:.3g}'
     for target in range(3):
-        cam.visualize_cam(*args, target=target)
+        api.visualize_cam(*args, target=target)
     maps = [activation for _, activation, _, _ in drawn]
     np.testing.assert_array_equal(maps[0], maps[1 + label])
     # of an untrained network, nothing may speak for a class
@@ -209,7 +209,7 @@ def test_what_cannot_be_shown_is_said(tmp_path, pixels, monkeypatch):
 
     def refused(words, error=UserError, source='picture.png', weights=checkpoint, **options):
         with pytest.raises(error, match=words) as caught:
-            cam.visualize_cam(
+            api.visualize_cam(
                 config, weights, str(tmp_path / source), str(tmp_path / 'o'), **options
             )
         assert '\n' not in str(caught.value)
@@ -234,7 +234,7 @@ def test_what_cannot_be_shown_is_said(tmp_path, pixels, monkeypatch):
         'loads no picture files .LSGA-ViT, for one',
         cfg_options={'test_dataloader': {'dataset': windows}},
     )
-    monkeypatch.setattr(cam, 'is_available', lambda name: name != 'pytorch_grad_cam')
+    monkeypatch.setattr(api, 'is_available', lambda name: name != 'pytorch_grad_cam')
     refused('activation maps need pytorch-grad-cam, which is not installed: pip install')
 
 
@@ -245,6 +245,6 @@ def test_an_even_map_is_said_to_be_one(tmp_path, drawn):
     Image.new('RGB', (70, 90), (128, 128, 128)).save(tmp_path / 'grey.png')
     model.backbone.stages[-1].norm.weight.data.zero_()
     torch.save({'state_dict': model.state_dict()}, checkpoint)
-    cam.visualize_cam(config, checkpoint, str(tmp_path / 'grey.png'), str(tmp_path / 'o'))
+    api.visualize_cam(config, checkpoint, str(tmp_path / 'grey.png'), str(tmp_path / 'o'))
     _, activation, lines, _ = drawn[0]
     assert not activation.any() and lines[-1].startswith('No part stands out')
