@@ -22,9 +22,12 @@ from torch import nn
 
 from ..checkpoint import read_checkpoint
 from ..datasets.hyperspectral.bands import restore_band_transform
+from ..datasets.hyperspectral.catalogue import SCENES
+from ..datasets.hyperspectral.labels import labels_hash
 from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable, times
-from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
-from ..datasets.hyperspectral.splits import TEST, TRAIN, labels_hash, make_split
+from ..datasets.hyperspectral.scenes import Scene, load_scene, select_bands
+from ..datasets.hyperspectral.split_settings import TEST, TRAIN
+from ..datasets.hyperspectral.splits import make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
 from ..errors import UserError
 from ..evaluation import confusion_matrix, scores_of

@@ -13,8 +13,8 @@ from torch import nn
 
 from mmvit_plugins.apis import scene_inference
 from mmvit_plugins.apis.scene_inference import HSIInferencer
+from mmvit_plugins.datasets.hyperspectral import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
-from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene
 from mmvit_plugins.errors import DataError, UserError
 from mmvit_plugins.evaluation import confusion_matrix

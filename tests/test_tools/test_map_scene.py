@@ -6,8 +6,8 @@ import scipy.io
 import torch
 from PIL import Image
 
+from mmvit_plugins.datasets.hyperspectral import TRAIN
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
-from mmvit_plugins.datasets.hyperspectral.splits import TRAIN
 from mmvit_plugins.visualization.maps import ERRORS, decode_map, map_scale
 
 CONFIG = """
