@@ -99,16 +99,13 @@ def test_state_travels_as_plain_data(spectra, cfg):
     transform = build_band_transform(cfg).fit(spectra)
     state = transform.state_dict()
     assert json.loads(json.dumps(state)) == state  # lists, numbers and strings only
-    restored = restore_band_transform(json.loads(json.dumps(state)))
-    other = build_band_transform(cfg)
-    other.load_state_dict(state)
+    copy = restore_band_transform(json.loads(json.dumps(state)))
     cube = spectra.reshape(10, 20, 7)
     out = transform(cube)
     assert out.shape == (10, 20, transform.out_bands) and out.dtype == np.float32
-    for copy in (restored, other):
-        np.testing.assert_array_equal(copy(cube), out)
-        assert (copy.in_bands, copy.out_bands) == (7, out.shape[-1])
-        assert copy.state_dict() == state and repr(copy) == repr(transform)
+    np.testing.assert_array_equal(copy(cube), out)
+    assert (copy.in_bands, copy.out_bands) == (7, out.shape[-1])
+    assert copy.state_dict() == state and repr(copy) == repr(transform)
 
 
 @pytest.mark.parametrize('cfg', CONFIGS, ids=str)
@@ -241,14 +238,12 @@ def test_few_fitting_pixels_are_warned_of(spectra, monkeypatch):
 
 def test_wrong_use_is_named(spectra):
     transform = build_band_transform(CONFIGS[0])
-    with pytest.raises(ValueError, match='no state yet'):
+    with pytest.raises(ValueError, match='not fitted yet'):
         transform(spectra)
     transform.fit(spectra)
     with pytest.raises(DataError, match='cube has 6 bands, but .* was fitted to 7'):
         transform(spectra[:, :6])
     state = transform.state_dict()
-    with pytest.raises(ValueError, match="'n_components': 4.*'n_components': 5"):
-        build_band_transform(dict(type='PCA', n_components=5)).load_state_dict(state)
     del state['mean']
     with pytest.raises(ValueError, match=r"lacks \['mean'\]"):
         restore_band_transform(state)
@@ -256,5 +251,5 @@ def test_wrong_use_is_named(spectra):
         restore_band_transform({'classes': 3})
     chain = build_band_transform(CONFIGS[6]).fit(spectra).state_dict()
     del chain['in_bands']
-    with pytest.raises(ValueError, match='no state of a Chain of 2'):
+    with pytest.raises(ValueError, match='Chain lacks .*in_bands'):
         restore_band_transform(chain)

@@ -68,10 +68,10 @@ class BandTransform:
 
         Raises:
             DataError: The number of bands is another than in ``fit``.
-            ValueError: Nothing has been fitted or loaded yet.
+            ValueError: It has not been fitted yet.
         """
         if self.in_bands is None:
-            raise ValueError(f'{type(self).__name__} has no state yet: call fit or load_state_dict')
+            raise ValueError(f'{type(self).__name__} is not fitted yet: call fit')
         if array.shape[-1] != self.in_bands:
             raise DataError(
                 f'the cube has {array.shape[-1]} bands, but the band transform was fitted to '
@@ -90,29 +90,6 @@ class BandTransform:
         """Return type, arguments and fitted arrays as Python lists, numbers and strings."""
         state = {'type': type(self).__name__, **self._arguments(), 'in_bands': self.in_bands}
         return state | {name: getattr(self, name).tolist() for name in self.arrays}
-
-    def load_state_dict(self, state: Mapping) -> None:
-        """Take over the state of another transform of the same type and arguments.
-
-        Raises:
-            ValueError: Type or arguments differ, or entries are missing.
-        """
-        mine = {'type': type(self).__name__, **self._arguments()}
-        missing = sorted({*mine, 'in_bands', *self.arrays} - state.keys())
-        if missing:
-            raise ValueError(
-                f'the state for {type(self).__name__} lacks {missing}: give what state_dict of a '
-                'fitted transform returned'
-            )
-        theirs = {key: state[key] for key in mine}
-        if mine != theirs:
-            raise ValueError(
-                f'the state was written by {theirs}, but this transform is {mine}: build it with '
-                'restore_band_transform, or with the same arguments'
-            )
-        for name in self.arrays:
-            setattr(self, name, np.array(state[name], np.float64))
-        self._set_bands(state['in_bands'])
 
     def _arguments(self) -> dict:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -204,13 +181,16 @@ class Chain(BandTransform):
     """Transforms one after the other; what a list of configurations becomes.
 
     Args:
-        transforms: Configurations, each for ``build_band_transform``.
+        transforms: Band transforms, or configurations for ``build_band_transform``.
     """
 
-    transforms: Sequence[Mapping]
+    transforms: Sequence[Mapping | BandTransform]
 
     def __post_init__(self) -> None:
-        self.transforms = [build_band_transform(cfg) for cfg in self.transforms]
+        self.transforms = [
+            given if isinstance(given, BandTransform) else build_band_transform(given)
+            for given in self.transforms
+        ]
         if not self.transforms:
             raise ValueError('Chain: the list of band transforms is empty')
 
@@ -221,22 +201,6 @@ class Chain(BandTransform):
             'in_bands': self.in_bands,
             'transforms': [transform.state_dict() for transform in self.transforms],
         }
-
-    def load_state_dict(self, state: Mapping) -> None:
-        """Take over the states of all transforms; see the base class."""
-        parts = state.get('transforms', ())
-        if (
-            state.get('type') != type(self).__name__
-            or len(parts) != len(self.transforms)
-            or 'in_bands' not in state
-        ):
-            raise ValueError(
-                f'this is no state of a Chain of {len(self.transforms)} band transforms: give what '
-                'its state_dict returned, or use restore_band_transform'
-            )
-        for transform, part in zip(self.transforms, parts, strict=True):
-            transform.load_state_dict(part)
-        self._set_bands(state['in_bands'])
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         for transform in self.transforms:
@@ -288,20 +252,24 @@ def restore_band_transform(state: Mapping) -> BandTransform:
     """Build a fitted band transform from what ``state_dict`` returned, as a checkpoint holds it.
 
     Raises:
-        ValueError: The state is of no transform of this module or not complete.
+        ValueError: The state is of no band transform or not complete.
     """
-    transform = build_band_transform(_configuration(state))
-    transform.load_state_dict(state)
+    cls = _find(state, 'the state of a band transform')
+    names = [field.name for field in fields(cls)]
+    missing = sorted({'in_bands', *names, *cls.arrays} - state.keys())
+    if missing:
+        raise ValueError(
+            f'the state of a {cls.__name__} lacks {missing}: give what state_dict of a fitted '
+            'transform returned'
+        )
+    arguments = {name: state[name] for name in names}
+    if cls is Chain:
+        arguments['transforms'] = [restore_band_transform(part) for part in state['transforms']]
+    transform = cls(**arguments)
+    for name in cls.arrays:
+        setattr(transform, name, np.array(state[name], np.float64))
+    transform._set_bands(state['in_bands'])
     return transform
-
-
-def _configuration(state: Mapping) -> dict:
-    """Keep of a state what ``build_band_transform`` takes."""
-    known = [field.name for field in fields(_find(state, 'the state of a band transform'))]
-    cfg = {'type': state['type']} | {name: state[name] for name in known if name in state}
-    if 'transforms' in cfg:
-        cfg['transforms'] = [_configuration(part) for part in cfg['transforms']]
-    return cfg
 
 
 def chunks(pixels: np.ndarray) -> Iterator[np.ndarray]:
