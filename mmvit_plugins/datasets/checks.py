@@ -121,10 +121,21 @@ def _missing(paths: Iterable[str]) -> list[str]:
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in folders:
-            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            folders[folder] = _files_in(folder)
         if name not in folders[folder] and '://' not in path:
             missing.append(path)
     return missing
+
+
+def _files_in(folder: str) -> set[str]:
+    if not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:  # says what is a file without asking for each, but links
+        return {
+            entry.name
+            for entry in entries
+            if (os.path.isfile(entry) if entry.is_symlink() else entry.is_file())
+        }
 
 
 def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
@@ -152,6 +163,11 @@ def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
         found: dict | Exception
         try:
             found = {kind: (len(paths), *paths[:1]) for kind, paths in _look(leaf, complete)}
+        except OSError as error:
+            found = DataError(
+                f'the files of the {name} data set cannot be read ({error}): correct their rights, '
+                'or data_root'
+            )
         except Exception as error:  # the other processes must not wait for this one
             found = error
         parts = all_gather_object(found)

@@ -200,6 +200,19 @@ def test_missing_pictures_are_counted_and_named(samples):
     assert samples[1]['img_path'] in str(caught.value)
 
 
+def test_folders_and_links_to_nothing_are_no_pictures(samples):
+    first, second, third = (Path(sample['img_path']) for sample in samples)
+    first.rename(first.with_name('real.jpg'))
+    first.symlink_to('real.jpg')
+    second.unlink()
+    second.symlink_to(second)
+    third.unlink()
+    third.mkdir()
+    with pytest.raises(DataError, match='lacks 2 of 3 pictures') as caught:
+        check_dataset(Files(samples), 'train')
+    assert str(second) in str(caught.value)
+
+
 def test_pictures_elsewhere_are_left_alone(samples):
     for sample in samples:
         sample['img_path'] = f's3://bucket{sample["img_path"]}.gone'
