@@ -90,7 +90,7 @@ def host_error(host: str) -> ImportError | None:
     """Tell why a host's models cannot be used; None if they can.
 
     Args:
-        host (str): Its import name, a key of ``HOSTS``.
+        host: Its import name, a key of ``HOSTS``.
     """
     project, command = HOSTS[host]
     if not is_available(host):

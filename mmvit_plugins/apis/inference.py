@@ -21,7 +21,7 @@ from PIL import Image
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
 from ..config import load_config
-from ..datasets.coco import read_coco
+from ..datasets.coco_checks import read_coco
 from ..errors import UserError
 from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
 

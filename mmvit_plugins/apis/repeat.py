@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 
 from ..analysis.table import markdown_table
 from ..config import load_config
+from ..datasets.wrappers import leaf_configs
 from ..engine.hyperspectral import NAMES, SCORES, TRAINING, write_json
 from ..engine.storage import AtomicBackend, find_checkpoint
 from ..errors import UserError
@@ -78,7 +79,7 @@ def repeat(
         cfg_options: Settings that replace those of the config.
 
     Returns:
-        bool: All seeds have scores.
+        Whether all seeds have scores.
 
     Raises:
         UserError: Nothing can be repeated, or the work folder holds scores of other settings.
@@ -137,7 +138,8 @@ def seeded(cfg: Config, seed: int, name: str) -> Config:
     """
     cfg = deepcopy(cfg)
     cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
-    datasets = list(find_datasets(cfg._cfg_dict))
+    loaders = (cfg.get(f'{part}_dataloader') for part in ('train', 'val', 'test'))
+    datasets = [dataset for loader in loaders for dataset in find_datasets(loader)]
     if not datasets:
         raise UserError(
             f'{name} has no HyperspectralDataset, whose split a seed could choose: give a config '
@@ -148,25 +150,19 @@ def seeded(cfg: Config, seed: int, name: str) -> Config:
     return cfg
 
 
-def find_datasets(part: object) -> Iterator[ConfigDict]:
-    """Yield the configs of the hyperspectral data sets anywhere inside a part of a config."""
-    if isinstance(part, dict):
-        kind = str(part.get('type')).rpartition('.')[2]
-        if 'split_cfg' in part or kind == 'HyperspectralDataset':
-            yield part
-        else:
-            for value in part.values():
-                yield from find_datasets(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from find_datasets(value)
+def find_datasets(loader: Mapping | None) -> Iterator[ConfigDict]:
+    """Yield the configs of the hyperspectral data sets of a data loader's config."""
+    for dataset in leaf_configs(loader or {}):
+        kind = str(dataset.get('type')).rpartition('.')[2]
+        if 'split_cfg' in dataset or kind == 'HyperspectralDataset':
+            yield dataset
 
 
 def read_row(work: Path, seed: int) -> dict:
     """Read the scores of a finished seed.
 
     Returns:
-        dict: ``seed``, ``OA``, ``AA``, ``kappa``, ``classes`` (name to accuracy, None without
+        ``seed``, ``OA``, ``AA``, ``kappa``, ``classes`` (name to accuracy, None without
         samples), ``val_OA`` (of the tested checkpoint's epoch, None if it was not validated),
         ``train_seconds`` and ``test_seconds``.
     """
@@ -205,7 +201,7 @@ def write_summary(rows: Sequence[Mapping], work: Path, title: str) -> str:
         title: What was repeated.
 
     Returns:
-        str: The table of the means, below a line that says what they are of.
+        The table of the means, below a line that says what they are of.
     """
     classes = list(rows[0]['classes'])
     flat = [

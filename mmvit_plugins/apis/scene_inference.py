@@ -6,13 +6,9 @@ windows are views from which batches are copied. Nothing but labels is held for 
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -22,26 +18,21 @@ from torch import nn
 
 from ..checkpoint import read_checkpoint
 from ..datasets.hyperspectral.bands import restore_band_transform
-from ..datasets.hyperspectral.reading import open_cube, read_georeference, read_variable, times
-from ..datasets.hyperspectral.scenes import SCENES, Scene, load_scene, select_bands
-from ..datasets.hyperspectral.splits import TEST, TRAIN, labels_hash, make_split
+from ..datasets.hyperspectral.labels import label_type, labels_hash
+from ..datasets.hyperspectral.scenes import Scene
+from ..datasets.hyperspectral.split_settings import TEST, TRAIN
+from ..datasets.hyperspectral.splits import make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
+from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..evaluation import confusion_matrix, scores_of
-from ..visualization.maps import (
-    ERRORS,
-    draw_map,
-    draw_panel,
-    error_map,
-    map_scale,
-    panel_step,
-    stretch,
-)
-from .inference import default_device, find_test_dataset, load_scoped_config, save
+from ..visualization.maps import error_map, panel_step
+from . import scene_files as files
+from .inference import default_device, load_scoped_config
+from .scene_files import Ground, Prediction
+from .scene_source import Labels, Source, open_source
 
 STRIP_BYTES = 2**25  # of spectra in float32, held at once
-TIFF = ('.tif', '.tiff')
-ENDINGS = ('.npy', '.mat', *TIFF)
 # What a data set's config says of the scene and its files
 LOADING = (
     *('scene', 'data_root', 'image', 'labels', 'train_labels', 'test_labels', 'classes', 'palette'),
@@ -52,7 +43,6 @@ NEEDED = (
     *('band_transform', 'window_size', 'pad_mode', 'pad_value', 'classes', 'palette', 'rgb_bands'),
     *('scene', 'split', 'keep_bands', 'drop_bands'),
 )
-Labels = str | Path | Sequence | np.ndarray
 
 
 def map_scene(
@@ -165,9 +155,9 @@ class HSIInferencer:
             scores: A ``.npy`` file for the softmax scores, float16 ``(H, W, K)``, memory-mapped.
 
         Returns:
-            dict: ``labels`` ``(H, W)`` uint8, 0 where not computed; ``scores`` (None if not asked
-            for); ``metrics``, None without ground truth, else those of ``scores_of`` with
-            ``confusion``, ``pixels`` (how many) and ``part`` (which ones).
+            ``labels`` ``(H, W)``, uint8 or with more than 255 classes uint16, 0 where not computed;
+            ``scores`` (None if not asked for); ``metrics``, None without ground truth, else those
+            of ``scores_of`` with ``confusion``, ``pixels`` (how many) and ``part`` (which ones).
 
         Raises:
             UserError: The scene is of another kind than the network was trained on, smaller than a
@@ -175,19 +165,19 @@ class HSIInferencer:
             DataError: The scene or labels cannot be read.
         """
         if out is not None:
-            _check_ending('out', out, ('.png',))
+            files.check_ending('out', out, ('.png',))
         if georeference and out is None:
-            raise UserError('georeference=True writes a GeoTIFF beside out: give out too')
-        _check_ending('save', save, ENDINGS)
-        _check_ending('scores', scores, ('.npy',))
-        source = self._open(scene, labels)
-        tiff = georeference or Path(save or '').suffix.lower() in TIFF
+            raise UserError('georeference=True writes a Geofiles.TIFF beside out: give out too')
+        files.check_ending('save', save, files.ENDINGS)
+        files.check_ending('scores', scores, ('.npy',))
+        source = open_source(scene, labels, self.meta, self.source)
+        tiff = georeference or Path(save or '').suffix.lower() in files.TIFF
         if tiff:
-            _import_rasterio()
+            files.import_rasterio()
         if georeference and source.georeference is None:
             raise UserError(
                 f'{source.name} has no georeference, so none can be written: leave --georeference '
-                'out, or give the scene as a GeoTIFF or ENVI file that has one'
+                'out, or give the scene as a Geofiles.TIFF or ENVI file that has one'
             )
         result = self._predict(source, self._wanted(source, mask), scores)
         if result.missing.any():
@@ -198,93 +188,24 @@ class HSIInferencer:
             )
         ground = self._compare(source, result)
         if out is not None:
-            self._write(Path(out), result, ground)
-        files = [save] if save else []
+            files.write_maps(Path(out), result, ground, self._classes, self.meta['palette'])
+        paths = [save] if save else []
         if georeference:
-            files.append(Path(out).with_suffix('.tif'))
-        for file in files:
-            _save_labels(
-                Path(file), result.labels, self.meta['palette'], tiff and source.georeference
+            paths.append(Path(out).with_suffix('.tif'))
+        for path in paths:
+            files.save_labels(
+                Path(path), result.labels, self.meta['palette'], tiff and source.georeference
             )
         metrics = ground and ground.metrics
         if metrics:
-            print_log(_describe(metrics), 'current')
+            print_log(files.describe(metrics), 'current')
         return {'labels': result.labels, 'scores': result.scores, 'metrics': metrics}
-
-    def _open(self, scene: Any, labels: Labels | None) -> '_Source':
-        """Open a scene and its labels, and check that the network can do with them."""
-        path, variable = scene if isinstance(scene, tuple | list) else (scene, None)
-        loading = self._find_loading(path) if isinstance(path, str | Path) else None
-        if loading:
-            if labels is not None and not isinstance(labels, np.ndarray):
-                loading, labels = {**loading, 'labels': labels}, None
-            scene = load_scene(**loading)
-        file = place = None
-        maps = [None] * 3
-        if isinstance(scene, Scene):
-            name, cube, place = scene.name, scene.cube, scene.georeference
-            if scene.name == self.meta['scene'] or scene.classes == self._classes:
-                maps = [scene.labels, scene.train_labels, scene.test_labels]
-            else:
-                text = f'{name} has other classes than the network: its labels are not used'
-                print_log(text, 'current')
-        elif isinstance(scene, np.ndarray):
-            name, cube = 'the array', scene
-        else:
-            file = Path(path)
-            name, cube = file.stem, open_cube(file, variable)
-        if len(cube.shape) != 3:
-            raise UserError(f'{name} has the shape {tuple(cube.shape)}: give a cube (H, W, B)')
-        keep = None
-        if not isinstance(scene, Scene):
-            keep = select_bands(cube.shape[2], self.meta['keep_bands'], self.meta['drop_bands'])
-        if labels is not None:
-            maps[0] = _given_labels(labels, cube.shape, name)
-        source = _Source(name, cube, keep, *maps, file, place)
-        self._check(source)
-        return source
-
-    def _check(self, source: '_Source') -> None:
-        """Refuse a scene that the network cannot be shown, or labels that it does not know."""
-        height, width, count = source.cube.shape
-        count = count if source.keep is None else len(source.keep)
-        if count != self.transform.in_bands:
-            raise UserError(
-                f'{source.name} has {count} bands after bands and drop_bands of the training, and '
-                f'the network was trained on {self.transform.in_bands}: give a scene with the same '
-                'bands'
-            )
-        size = self.meta['window_size']
-        if min(height, width) < size:
-            raise UserError(
-                f'{source.name} has {height} x {width} pixels, the network looks at windows of '
-                f'{size} x {size}: give a scene of at least that size'
-            )
-        maps = (source.labels, source.train_labels, source.test_labels)
-        highest = max((int(array.max()) for array in maps if array is not None), default=0)
-        if highest > len(self._classes):
-            raise UserError(
-                f'the labels of {source.name} go up to {highest}, the network knows the classes 1 '
-                f'to {len(self._classes)}: give the labels that it was trained for'
-            )
-
-    def _find_loading(self, path: str | Path) -> dict | None:
-        """Return how ``load_scene`` is to load a known scene or that of the training, else None."""
-        image = self.source.get('image')
-        image = image if image is None or isinstance(image, str | Path) else image[0]
-        if path == self.source.get('scene') or (image and _same_file(path, image)):
-            return self.source  # with the masks and the label map of the training
-        if path not in SCENES:
-            return None
-        bands = {'bands': self.meta['keep_bands'], 'drop_bands': self.meta['drop_bands']}
-        roots = {key: value for key, value in self.source.items() if key == 'data_root'}
-        return {'scene': path, **roots, **bands}
 
     @property
     def _classes(self) -> tuple[str, ...]:
         return tuple(self.meta['classes'])
 
-    def _wanted(self, source: '_Source', mask: str | np.ndarray) -> np.ndarray:
+    def _wanted(self, source: Source, mask: str | np.ndarray) -> np.ndarray:
         """Return what is to be computed, ``(H, W)`` bool."""
         shape = source.cube.shape[:2]
         if isinstance(mask, np.ndarray):
@@ -304,15 +225,13 @@ class HSIInferencer:
         return source.labelled if mask == 'labelled' else np.ones(shape, bool)
 
     @torch.inference_mode()
-    def _predict(
-        self, source: '_Source', wanted: np.ndarray, path: str | Path | None
-    ) -> '_Prediction':
+    def _predict(self, source: Source, wanted: np.ndarray, path: str | Path | None) -> Prediction:
         """Classify the wanted pixels, strip by strip."""
         height, width = wanted.shape
         size, step = self.meta['window_size'], panel_step(wanted.shape)
         count = max(1, STRIP_BYTES // (4 * width * source.cube.shape[2]) - size)
         classes = len(self._classes)
-        labels = np.zeros((height, width), np.uint8)
+        labels = np.zeros((height, width), label_type(classes))
         missing = np.zeros((height, width), bool)
         picture = np.zeros((-(-height // step), -(-width // step), 3), np.float32)
         scores = None
@@ -344,15 +263,13 @@ class HSIInferencer:
         if ready:
             bar.update(ready)
         bar.file.write('\n')
-        return _Prediction(labels, missing, picture, scores)
+        return Prediction(labels, missing, picture, scores)
 
-    def _read_strip(
-        self, source: '_Source', rows: slice
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read_strip(self, source: Source, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read the rows and what their windows see above and below.
 
         Returns:
-            tuple: Transformed and padded ``(rows + w - 1, W + w - 1, C)``; which pixels of the rows
+            Transformed and padded ``(rows + w - 1, W + w - 1, C)``; which pixels of the rows
             have no data ``(rows, W)``; their bands for a picture ``(rows, W, 3)``.
         """
         height, width = source.cube.shape[:2]
@@ -390,7 +307,7 @@ class HSIInferencer:
             )
         return logits
 
-    def _compare(self, source: '_Source', result: '_Prediction') -> '_Ground | None':
+    def _compare(self, source: Source, result: Prediction) -> Ground | None:
         """Score the prediction on the test pixels of the checkpoint's split."""
         if source.labels is None or not source.labelled.any():
             return None
@@ -409,90 +326,19 @@ class HSIInferencer:
         errors = error_map(truth, result.labels, training)
         tested = tested & (result.labels > 0)
         if not tested.any():
-            return _Ground(truth, errors, None)
+            return Ground(truth, errors, None)
         confusion = confusion_matrix(
             truth[tested] - 1, result.labels[tested].astype(np.int64) - 1, len(self._classes)
         )
         about = {'confusion': confusion, 'pixels': int(tested.sum()), 'part': part}
-        return _Ground(truth, errors, {**scores_of(confusion), **about})
+        return Ground(truth, errors, {**scores_of(confusion), **about})
 
-    def _is_training_scene(self, source: '_Source') -> bool:
+    def _is_training_scene(self, source: Source) -> bool:
         """Tell by the name or, whatever its file is called, by the labels."""
         if source.name == self.meta['scene']:
             return True
         known = self.meta.get('labels_hash')
         return source.labels is not None and labels_hash(source.labels) == known
-
-    def _write(self, out: Path, result: '_Prediction', ground: '_Ground | None') -> None:
-        """Write the panel, the exact maps and the labels."""
-        palette = self.meta['palette']
-        maps = {'prediction': result.labels}
-        lines = ['no ground truth: no numbers']
-        if ground:
-            maps = {'ground truth': ground.truth, **maps}
-            lines = ['no test pixel was computed: no numbers']
-            if ground.metrics:
-                lines = [_describe(ground.metrics)]
-        if result.missing.any():
-            lines.append(f'{int(result.missing.sum())} pixels without data are not computed')
-        panel = draw_panel(
-            stretch(result.picture), maps, ground and ground.errors, self._classes, palette, lines
-        )
-        save(panel, out)
-        scale = map_scale(result.labels.shape)
-        named = {'pred': result.labels} | ({'truth': ground.truth} if ground else {})
-        for kind, labels in named.items():
-            save(draw_map(labels, palette, scale), out.with_name(f'{out.stem}_{kind}.png'))
-        if ground:
-            picture = draw_map(ground.errors, tuple(ERRORS.values()), scale)
-            save(picture, out.with_name(f'{out.stem}_error.png'))
-        _save_labels(out.with_suffix('.npy'), result.labels, palette, None)
-        print_log(f'wrote {out} and what belongs to it', 'current')
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """A scene that is opened, and what is known of it."""
-
-    name: str
-    cube: Any  # (H, W, B), sliced by rows
-    keep: np.ndarray | None  # the bands to take, None for all
-    labels: np.ndarray | None
-    train_labels: np.ndarray | None
-    test_labels: np.ndarray | None
-    file: Path | None
-    place: dict | None
-
-    @cached_property
-    def georeference(self) -> dict | None:
-        """Where the scene lies, None if it does not say; a file is asked only if needed."""
-        return read_georeference(self.file) if self.file else self.place
-
-    @cached_property
-    def labelled(self) -> np.ndarray:
-        """Which pixels have a label in any map, ``(H, W)``."""
-        found = np.zeros(self.cube.shape[:2], bool)
-        for array in (self.labels, self.train_labels, self.test_labels):
-            if array is not None:
-                found |= array > 0
-        return found
-
-
-class _Prediction(NamedTuple):
-    """What came out for a scene."""
-
-    labels: np.ndarray  # (H, W) uint8, 0 where not computed
-    missing: np.ndarray  # (H, W) bool: no data
-    picture: np.ndarray  # three bands of every panel_step-th pixel, NaN without data
-    scores: np.ndarray | None
-
-
-class _Ground(NamedTuple):
-    """What is known of the truth of a scene."""
-
-    truth: np.ndarray
-    errors: np.ndarray
-    metrics: dict | None
 
 
 def _build(cfg: Config, checkpoint: str | None) -> nn.Module:
@@ -524,9 +370,10 @@ def _loading_arguments(cfg: Config, meta: Mapping) -> dict:
     Raises:
         UserError: The bands are others than in training, or the pipeline changes windows.
     """
-    if not (cfg.get('test_dataloader') or cfg.get('val_dataloader')):
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if not loader:
         return {}
-    dataset = find_test_dataset(cfg)
+    dataset = next(leaf_configs(loader))
     for step in dataset.get('pipeline') or []:
         if str(step['type']).rpartition('.')[2] != 'PackInputs':
             raise UserError(
@@ -542,74 +389,7 @@ def _loading_arguments(cfg: Config, meta: Mapping) -> dict:
     return {key: dataset[key] for key in LOADING if dataset.get(key) is not None}
 
 
-def _given_labels(labels: Labels, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Read labels ``(H, W)`` from a file where they are no array, and check them."""
-    where = 'labels'
-    if not isinstance(labels, np.ndarray):
-        path, variable = labels if isinstance(labels, tuple | list) else (labels, None)
-        where, labels = str(path), read_variable(path, variable, 2, shape[:2])
-    if labels.shape != shape[:2]:
-        raise UserError(
-            f'{where} holds labels of {times(labels.shape)} pixels, {name} has '
-            f'{times(shape[:2])}: give the labels of this scene'
-            + (', not transposed' if labels.shape == shape[1::-1] else '')
-        )
-    with np.errstate(invalid='ignore'):  # NaN is found to be no whole number
-        whole = labels.astype(np.int64)
-    wrong = labels[(whole != labels) | (whole < 0)]
-    if wrong.size:
-        raise UserError(
-            f'{where} holds the label {wrong[0]}: allowed are 0 for unlabelled and whole numbers '
-            'from 1 for the classes'
-        )
-    return whole
-
-
-def _same_file(one: str | Path, other: str | Path) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
-
-
 def _padded_places(count: int, size: int, mode: str) -> np.ndarray:
     """Return which row (or column) stands where after padding, -1 for the constant value."""
     constant = {'constant_values': -1} if mode == 'constant' else {}
     return np.pad(np.arange(count), margins(size), mode=mode, **constant)
-
-
-def _describe(metrics: Mapping) -> str:
-    numbers = ', '.join(f'{name} {metrics[name]:.2f}' for name in ('OA', 'AA', 'kappa'))
-    return f'{numbers} (percent) of {metrics["pixels"]} {metrics["part"]}'
-
-
-def _check_ending(name: str, path: str | Path | None, allowed: Sequence[str]) -> None:
-    if path is not None and Path(path).suffix.lower() not in allowed:
-        raise UserError(f'{name} is {path}: its ending must be {" or ".join(allowed)}')
-
-
-def _import_rasterio() -> Any:
-    try:
-        import rasterio
-    except ImportError as error:
-        raise ImportError(
-            'a GeoTIFF is written with rasterio, which is not installed: pip install rasterio'
-        ) from error
-    return rasterio
-
-
-def _save_labels(
-    path: Path, labels: np.ndarray, palette: Sequence, georeference: dict | None
-) -> None:
-    """Write labels ``(H, W)`` as the ending says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = path.suffix.lower()
-    if ending == '.npy':
-        np.save(path, labels)
-    elif ending == '.mat':
-        scipy.io.savemat(path, {'labels': labels}, do_compression=True)
-    else:
-        height, width = labels.shape
-        about = {'count': 1, 'dtype': 'uint8', 'nodata': 0, 'compress': 'deflate'}
-        with _import_rasterio().open(
-            path, 'w', 'GTiff', width, height, **about, **(georeference or {})
-        ) as file:
-            file.write(labels, 1)
-            file.write_colormap(1, dict(enumerate([(0, 0, 0), *map(tuple, palette)])))

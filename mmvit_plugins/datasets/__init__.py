@@ -2,8 +2,6 @@
 
 from .checks import CheckLabels, check_dataset
 from .hyperspectral import (
-    HSIBandDropout,
-    HSICutout,
     HSIRandomFlipRotate,
     HSIRandomWindow,
     HSISpectralNoise,
@@ -13,8 +11,6 @@ from .nabirds import NABirds
 
 __all__ = [
     'CheckLabels',
-    'HSIBandDropout',
-    'HSICutout',
     'HSIRandomFlipRotate',
     'HSIRandomWindow',
     'HSISpectralNoise',

@@ -2,16 +2,21 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
+from mmengine.utils import ProgressBar
 
 from ..errors import DataError
 from ..registry import TRANSFORMS
-from .coco import check_coco, check_coco_config
+from .coco_checks import check_coco, check_coco_config
+from .wrappers import leaf_configs, leaf_datasets
+
+PROBED = 256  # JPEG files of a data set that are opened where not all are asked for
 
 _CUB_LISTS = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt')
 _ALL_CARS = ('cars_annos.mat', 'car_ims/')
@@ -34,26 +39,30 @@ TRAPS = {
     'descriptions leave out; cars_test_annos.mat has no labels)',
 }
 
+# What a data set may lack -> where to correct it
+LACKS = {
+    'pictures': 'data_root',
+    'annotation files': 'seg_map_path or seg_map_suffix',
+}
+
 
 def check_layouts(config: Mapping, labelled: bool = True) -> None:
     """Check the files of the data sets that a loader's config names, before any is built.
 
     Args:
-        config: ``dataset`` of a data loader, which may also repeat or join others.
+        config: Of a data loader, or its ``dataset``, which may also repeat or join others.
         labelled: Whether annotation files must hold annotations.
 
     Raises:
         DataError: As :func:`check_layout` and :func:`check_coco_config`.
     """
-    for inner in (config.get('dataset'), *config.get('datasets', ())):
-        if isinstance(inner, Mapping):
-            check_layouts(inner, labelled)
-    kind = config.get('type', '')
-    kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
-    if kind in LAYOUTS:
-        check_layout(kind, config.get('data_root') or '', config.get('split'))
-    elif kind == 'CocoDataset':
-        check_coco_config(config, labelled)
+    for leaf in leaf_configs(config):
+        kind = leaf.get('type', '')
+        kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
+        if kind in LAYOUTS:
+            check_layout(kind, leaf.get('data_root') or '', leaf.get('split'))
+        elif kind == 'CocoDataset':
+            check_coco_config(leaf, labelled)
 
 
 def check_layout(kind: str, root: str, split: str | None = None) -> None:
@@ -99,68 +108,128 @@ def check_pictures(paths: Sequence[str], what: str) -> None:
     Raises:
         DataError: Some are missing; it counts them and names the first.
     """
-    folders: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        if name not in folders[folder] and '://' not in path:
-            missing.append(path)
-    if missing:
+    if missing := _missing(paths):
         raise DataError(
             f'{what} lacks {len(missing)} of {len(paths)} pictures that it lists, the first is '
             f'{missing[0]}: put them there, or correct data_root'
         )
 
 
-def check_dataset(dataset: Any, name: str) -> None:
+def _missing(paths: Iterable[str]) -> list[str]:
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = _files_in(folder)
+        if name not in folders[folder] and '://' not in path:
+            missing.append(path)
+    return missing
+
+
+def _files_in(folder: str) -> set[str]:
+    if not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:  # says what is a file without asking for each, but links
+        return {
+            entry.name
+            for entry in entries
+            if (os.path.isfile(entry) if entry.is_symlink() else entry.is_file())
+        }
+
+
+def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
     """Check that a data set holds samples and that pictures and annotations it will load exist.
 
     Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it;
-    and tells which boxes a detector will not see.
+    and tells which boxes a detector will not see. The processes of a job share the work, so all of
+    them must call; each folder is listed once, no file is asked for by itself.
 
     Args:
         dataset: A data set of any host, also one that wraps others.
         name: What it is for, as ``train``.
+        complete: Open each JPEG file, with a bar of the progress; else ``PROBED`` of them, evenly
+            spread over the data set.
 
     Raises:
-        DataError: It is empty, or pictures or annotation files are missing, or as
-            :func:`check_coco`.
+        DataError: In all processes: it is empty, or pictures or annotation files are missing, or
+            as :func:`check_coco`.
     """
     if len(dataset) == 0:
         raise empty_dataset(dataset, name)
-    missing, truncated = [], []
-    for leaf in _leaves(dataset):
+    for leaf in leaf_datasets(dataset):
         if not hasattr(leaf, 'get_data_info') or getattr(leaf, 'backend_args', None):
             continue  # not a list of local files
+        found: dict | Exception
+        try:
+            found = {kind: (len(paths), *paths[:1]) for kind, paths in _look(leaf, complete)}
+        except OSError as error:
+            found = DataError(
+                f'the files of the {name} data set cannot be read ({error}): correct their rights, '
+                'or data_root'
+            )
+        except Exception as error:  # the other processes must not wait for this one
+            found = error
+        parts = all_gather_object(found)
+        for part in parts:
+            if isinstance(part, Exception):
+                raise part
+        for kind, cure in LACKS.items():
+            count, first = _sum(part[kind] for part in parts)
+            if count:
+                raise DataError(
+                    f'the {name} data set lacks {count} of {len(leaf)} {kind}, the first is '
+                    f'{first}: put them there, or correct {cure}'
+                )
+        count, first = _sum(part['truncated'] for part in parts)
+        if count:
+            looked = len(leaf) if complete else min(len(leaf), PROBED)
+            print_log(
+                f'{count} of {looked} pictures of the {name} data set that were looked at are cut '
+                f'off, the first is {first}; their lower parts are read as grey'
+                + ('' if looked == len(leaf) else '; DataCheckHook(complete=True) looks at each'),
+                'current',
+                logging.WARNING,
+            )
+
+
+def _sum(shares: Iterable[tuple]) -> tuple[int, str]:
+    """Join how many paths each process found, and the first if there is one."""
+    counts, firsts = zip(*((count, first) for count, *first in shares), strict=True)
+    return sum(counts), next((first[0] for first in firsts if first), '')
+
+
+def _look(leaf: Any, complete: bool) -> Iterator[tuple[str, list[str]]]:
+    """Look at this process's share of the files of a data set; yield what is wrong, by kind."""
+    rank, processes = get_dist_info()
+    if rank == 0:
         check_coco(leaf)
-        # The boxes of all pictures at once would need gigabytes: only the paths are kept.
-        paths = [_paths(leaf.get_data_info(index)) for index in range(len(leaf))]
-        check_pictures([image for image, _ in paths if image], f'the {name} data set')
-        loads_maps = _loads_maps(leaf)
-        for image, annotation in paths:
-            if annotation and loads_maps and not os.path.isfile(annotation):
-                missing.append(annotation)
-            if image.lower().endswith(('.jpg', '.jpeg')) and _ends_early(image):
-                truncated.append(image)
-    if missing:
-        raise DataError(
-            f'the {name} data set lacks {len(missing)} of {len(dataset)} annotation files, the '
-            f'first is {missing[0]}: put them there, or correct seg_map_path or seg_map_suffix'
-        )
-    if truncated:
-        print_log(
-            f'{len(truncated)} pictures of the {name} data set are cut off, the first is '
-            f'{truncated[0]}; their lower parts are read as grey',
-            'current',
-            logging.WARNING,
-        )
+    size = len(leaf)
+    share = range(size * rank // processes, size * (rank + 1) // processes)  # of few folders
+    # The boxes of all pictures at once would need gigabytes: only the paths are kept.
+    infos = map(leaf.get_data_info, share)
+    # '' for none
+    paths = [(str(i.get('img_path') or ''), str(i.get('seg_map_path') or '')) for i in infos]
+    yield 'pictures', _missing(image for image, _ in paths if image)
+    loads_maps = _loads_maps(leaf)
+    yield 'annotation files', _missing(path for _, path in paths if path and loads_maps)
+
+    even = range(size) if complete else np.linspace(0, size - 1, PROBED).astype(int)
+    probed = sorted({*even} & {*share})
+    bar = ProgressBar(len(probed)) if complete and rank == 0 else None
+    truncated = []
+    for index in probed:
+        image, _ = paths[index - share.start]
+        if image.lower().endswith(('.jpg', '.jpeg')) and _ends_early(image):
+            truncated.append(image)
+        if bar:
+            bar.update()
+    yield 'truncated', truncated
 
 
 def empty_dataset(dataset: Any, name: str = '') -> DataError:
     """Build the error for a data set without samples; it names where they were looked for."""
-    leaf = next(_leaves(dataset))
+    leaf = next(leaf_datasets(dataset))
     try:
         check_coco(leaf)  # where it was emptied by its classes or filters, they say so
     except DataError as error:
@@ -181,21 +250,6 @@ def empty_dataset(dataset: Any, name: str = '') -> DataError:
     )
 
 
-def _leaves(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets inside those that repeat or join others."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner == [None]:
-        yield dataset
-    else:
-        for child in inner:
-            yield from _leaves(child)
-
-
-def _paths(info: Mapping) -> tuple[str, str]:
-    """Return where a sample's picture and its label map are, '' for none."""
-    return str(info.get('img_path') or ''), str(info.get('seg_map_path') or '')
-
-
 def _loads_maps(dataset: Any) -> bool:
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
     return any(
@@ -206,7 +260,7 @@ def _loads_maps(dataset: Any) -> bool:
 
 def _ends_early(path: str) -> bool:
     """Tell whether a JPEG file lacks its end marker."""
-    if not os.path.isfile(path):  # not on local disks
+    if not os.path.isfile(path):  # missing, or not on local disks
         return False
     with open(path, 'rb') as file:
         file.seek(max(0, os.path.getsize(path) - 4096))  # some cameras append a few bytes

@@ -16,6 +16,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from ..datasets.wrappers import leaf_datasets
 from ..errors import UserError
 from ..evaluation import HyperspectralMetric, scores_of
 from ..registry import HOOKS
@@ -170,9 +171,8 @@ def _dataset(runner: Runner) -> Any:
     """Return the data set of the run, from inside of what repeats it; None before there is one."""
     name = next((name for name in ('train', 'test', 'val') if _is_built(runner, name)), None)
     dataset = name and getattr(runner, f'_{name}_loop').dataloader.dataset
-    while not hasattr(dataset, 'split_report') and hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    return dataset
+    leaves = list(leaf_datasets(dataset))
+    return leaves[0] if len(leaves) == 1 else dataset
 
 
 def _metric(runner: Runner) -> HyperspectralMetric:

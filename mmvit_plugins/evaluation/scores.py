@@ -13,7 +13,7 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, num_classes: int) 
         num_classes: How many classes there are, with or without samples.
 
     Returns:
-        np.ndarray: int64 ``(num_classes, num_classes)``; row: truth, column: prediction.
+        ``(num_classes, num_classes)``, int64; row: truth, column: prediction.
 
     Raises:
         ValueError: The shapes differ, or labels are no classes.
@@ -43,7 +43,7 @@ def scores_of(confusion: np.ndarray) -> dict:
         confusion: ``(K, K)`` counts; row: truth, column: prediction.
 
     Returns:
-        dict: ``OA``, the share of samples that are right; ``AA``, the mean recall of the classes
+        ``OA``, the share of samples that are right; ``AA``, the mean recall of the classes
         that have samples; ``kappa``, the agreement beyond what the two distributions of labels
         give by chance (100 if there is but one class and all is right); ``recall``, ``precision``
         and ``f1`` ``(K,)``, NaN where undefined; ``present`` ``(K,)`` bool: the class has samples.

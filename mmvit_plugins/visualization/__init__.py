@@ -10,14 +10,13 @@ from .images import (
     draw_segmentation,
     paint,
 )
-from .maps import decode_map, draw_map, draw_panel, error_map
+from .maps import draw_map, draw_panel, error_map
 from .two_stage import draw_two_stage
 
 __all__ = [
     'REGIONS',
     'SHADES',
     'Boxes',
-    'decode_map',
     'draw_cam',
     'draw_classification',
     'draw_detection',

@@ -159,7 +159,7 @@ def _place(
     """Find where a label covers least of other labels: above its box, within, below, on the left.
 
     Returns:
-        tuple: Left, top, right, bottom, all within the picture.
+        Left, top, right, bottom, all within the picture.
     """
     left, top, right, bottom = box.tolist()
     covers = []

@@ -38,7 +38,7 @@ def paint_heat(image: np.ndarray, response: np.ndarray, opacity: float) -> np.nd
         opacity: Of the map, 0 to 1.
 
     Returns:
-        np.ndarray: RGB ``(H, W, 3)``, uint8.
+        RGB ``(H, W, 3)``, uint8.
     """
     height, width = image.shape[:2]
     heat = Image.fromarray(response.astype(np.float32)).resize(

@@ -39,7 +39,7 @@ def paint(
         opacity: 0 keeps the image, 1 hides it.
 
     Returns:
-        np.ndarray: RGB ``(H, W, 3)``, uint8.
+        RGB ``(H, W, 3)``, uint8.
     """
     known = labels < len(palette)
     colours = np.asarray(palette, np.float32)[np.where(known, labels, 0)]

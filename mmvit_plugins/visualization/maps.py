@@ -1,4 +1,4 @@
-"""Maps of hyperspectral scenes: exact pictures that decode back to labels, and a panel to look at.
+"""Maps of hyperspectral scenes: pictures in exactly the colours of the classes, and a panel.
 
 Labels are 0 for unlabelled or not computed, which is black, and 1 to K for the classes.
 """
@@ -37,57 +37,16 @@ def draw_map(labels: np.ndarray, palette: Palette, scale: int = 1) -> Image.Imag
         scale: Side of the squares.
 
     Returns:
-        Image.Image: ``(scale * W) x (scale * H)``, one byte for a pixel and a colour table.
-
-    Raises:
-        ValueError: More than 255 classes, which the colour table cannot hold.
+        ``(scale * W) x (scale * H)``; the labels and a colour table, or with more than 255 classes,
+        which no table holds, RGB.
     """
+    colours = np.asarray([BLACK, *palette], np.uint8)
+    labels = enlarge(labels, scale)
     if len(palette) > 255:
-        raise ValueError(f'a map of {len(palette)} classes: at most 255 can be drawn, merge some')
-    picture = Image.fromarray(enlarge(labels.astype(np.uint8), scale))
-    picture.putpalette(np.asarray([BLACK, *palette], np.uint8).tobytes())
+        return Image.fromarray(colours[labels.astype(int)])
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette(colours.tobytes())
     return picture
-
-
-def decode_map(picture: Image.Image, palette: Palette, scale: int = 1) -> np.ndarray:
-    """Read labels back from what :func:`draw_map` drew, or from a copy of it in RGB.
-
-    Args:
-        picture: A map without smoothing or loss: no JPEG file.
-        palette: RGB colours of the classes 1 to K, all different and none of them black.
-        scale: Side of the squares.
-
-    Returns:
-        np.ndarray: ``(H, W)``, uint8, 0 to K.
-
-    Raises:
-        ValueError: Colours that occur twice in the palette, or are in the picture and not in it, or
-            squares of another size.
-    """
-    colours = _codes(np.asarray([BLACK, *palette]))
-    if len(set(colours.tolist())) < len(colours):
-        raise ValueError(
-            'the palette has a colour twice, or black, which means unlabelled: labels cannot be '
-            'told from it; give each class a colour of its own'
-        )
-    codes = _codes(np.asarray(picture.convert('RGB')))
-    small = codes[::scale, ::scale]
-    if not np.array_equal(enlarge(small, scale), codes):
-        raise ValueError(
-            f'the picture of {picture.width} x {picture.height} pixels is not made of squares of '
-            f'side {scale}: give the scale that it was drawn with'
-        )
-    order = np.argsort(colours)
-    places = np.searchsorted(colours[order], small).clip(max=len(colours) - 1)
-    labels = order[places]
-    strange = colours[labels] != small
-    if strange.any():
-        code = int(small[strange][0])
-        raise ValueError(
-            f'the picture holds the colour {(code >> 16, code >> 8 & 255, code & 255)}, which is '
-            'not in the palette: give the palette that it was drawn with, and a file without loss'
-        )
-    return labels.astype(np.uint8)
 
 
 def error_map(truth: np.ndarray, prediction: np.ndarray, training: np.ndarray) -> np.ndarray:
@@ -182,8 +141,3 @@ def draw_panel(
     draw_legend(draw, rows, MARGIN, top)
     draw_lines(sheet, lines, bottom)
     return sheet
-
-
-def _codes(colours: np.ndarray) -> np.ndarray:
-    """Write RGB colours ``(..., 3)`` as one number each."""
-    return colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)

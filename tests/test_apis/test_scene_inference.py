@@ -9,17 +9,18 @@ import scipy.io
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from PIL import Image
 from torch import nn
 
-from mmvit_plugins.apis import scene_inference
+from mmvit_plugins.apis import scene_files, scene_inference, scene_source
 from mmvit_plugins.apis.scene_inference import HSIInferencer
+from mmvit_plugins.datasets.hyperspectral import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
-from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene
 from mmvit_plugins.errors import DataError, UserError
 from mmvit_plugins.evaluation import confusion_matrix
 from mmvit_plugins.visualization import maps
-from mmvit_plugins.visualization.maps import ERRORS, decode_map, map_scale
+from mmvit_plugins.visualization.maps import ERRORS, map_scale
 
 HEIGHT, WIDTH, BANDS, CLASSES = 24, 19, 7, 3
 DATASET = {'type': 'mmvit_plugins.HyperspectralDataset'}
@@ -93,7 +94,8 @@ def train(tmp_path):
 def said(monkeypatch):
     """Collect what is logged."""
     messages = []
-    monkeypatch.setattr(scene_inference, 'print_log', lambda text, *_: messages.append(text))
+    for module in (scene_inference, scene_source, scene_files):
+        monkeypatch.setattr(module, 'print_log', lambda text, *_: messages.append(text))
     return messages
 
 
@@ -165,8 +167,8 @@ def test_memory_holds_strips_and_not_the_scene(train, tmp_path, monkeypatch, cap
 
         return Recorded()
 
-    open_cube = scene_inference.open_cube
-    monkeypatch.setattr(scene_inference, 'open_cube', recorded)
+    open_cube = scene_source.open_cube
+    monkeypatch.setattr(scene_source, 'open_cube', recorded)
     inferencer = HSIInferencer(trained.model, trained.checkpoint, 'cpu', batch_size=64)
     inferencer(tmp_path / 'short.npy')  # what is imported and made once
     spans.clear()
@@ -236,20 +238,52 @@ def test_numbers_are_of_the_test_pixels_of_the_checkpoint(train, files, tmp_path
     palette, scale = trained.dataset.scene.palette, map_scale(labels.shape)
     assert scale > 1
 
-    def decoded(kind, palette):
-        from PIL import Image
+    def check_picture(kind, expected, palette):
+        picture = np.asarray(Image.open(out.with_name(f'field_{kind}.png')).convert('RGB'))
+        colours = np.array([(0, 0, 0), *palette])[expected]
+        np.testing.assert_array_equal(picture, colours.repeat(scale, 0).repeat(scale, 1))
 
-        return decode_map(Image.open(out.with_name(f'field_{kind}.png')), palette, scale)
-
-    np.testing.assert_array_equal(decoded('pred', palette), labels)
-    np.testing.assert_array_equal(decoded('truth', palette), split.labels)
+    check_picture('pred', labels, palette)
+    check_picture('truth', split.labels, palette)
     errors = np.where(split.labels == labels, 1, 2) * (split.labels > 0)
     errors[split.parts == TRAIN] = 3
-    np.testing.assert_array_equal(decoded('error', tuple(ERRORS.values())), errors)
+    check_picture('error', errors, tuple(ERRORS.values()))
     np.testing.assert_array_equal(np.load(out.with_suffix('.npy')), labels)
     assert sorted(path.name for path in out.parent.iterdir()) == [
         *('field.npy', 'field.png', 'field_error.png', 'field_pred.png', 'field_truth.png')
     ]
+
+
+def test_more_than_255_classes_come_through_to_the_files(train, files, tmp_path):
+    rasterio = pytest.importorskip('rasterio')
+    classes = 300
+    cube = np.random.default_rng(0).random((HEIGHT, WIDTH, BANDS)).astype(np.float32)
+    truth = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % classes + 1
+    np.save(files['image'], cube)
+    np.save(files['labels'], truth.astype(np.uint16))
+    trained = train(**files)
+    model = MODELS.build(model_config(5, classes=classes)).eval()
+    inferencer = HSIInferencer(model, device='cpu', meta=trained.dataset.metainfo)
+    chosen = torch.arange(HEIGHT * WIDTH) % classes  # what a perfect network would say
+    logits = iter(torch.eye(classes)[chosen].split(256))
+    inferencer._forward = lambda windows: next(logits)
+    out = tmp_path / 'maps/field.png'
+    save, where = tmp_path / 'maps/more.mat', tmp_path / 'maps/place.tif'
+    labels = inferencer(files['image'], files['labels'], out, save=save)['labels']
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(labels, truth)
+    np.testing.assert_array_equal(np.load(out.with_suffix('.npy')), truth)
+    np.testing.assert_array_equal(scipy.io.loadmat(save)['labels'], truth)
+    place = {'crs': 'EPSG:32632', 'transform': rasterio.Affine(10, 0, 0, 0, -10, 0)}
+    scene_files.save_labels(where, labels, trained.dataset.metainfo['palette'], place)
+    with rasterio.open(where) as file:
+        np.testing.assert_array_equal(file.read(1), truth)
+        assert file.colormap(1)[300][:3] == trained.dataset.metainfo['palette'][299]
+    scale = map_scale(truth.shape)
+    colours = np.array([(0, 0, 0), *trained.dataset.metainfo['palette']])[truth]
+    for kind in ('pred', 'truth'):
+        picture = np.asarray(Image.open(out.with_name(f'field_{kind}.png')).convert('RGB'))
+        np.testing.assert_array_equal(picture[::scale, ::scale], colours)
 
 
 def test_other_scenes_have_no_training_pixels(train, files, tmp_path):
@@ -329,8 +363,8 @@ def test_the_picture_of_a_panel_is_of_the_scene(train, files, tmp_path, monkeypa
         shown.append(picture)
         return stretch(picture)
 
-    stretch = scene_inference.stretch
-    monkeypatch.setattr(scene_inference, 'stretch', recorded)
+    stretch = scene_files.stretch
+    monkeypatch.setattr(scene_files, 'stretch', recorded)
     monkeypatch.setattr(scene_inference, 'STRIP_BYTES', 10 * 4 * WIDTH * BANDS)
     monkeypatch.setattr(maps, 'MAX_SIDE', 10)
     inferencer = HSIInferencer(trained.model, trained.checkpoint, 'cpu')
@@ -381,11 +415,15 @@ WRONG = [
     ({'out': 'map.jpg'}, UserError, r'out is map.jpg: its ending must be \.png'),
     ({'save': 'map.txt'}, UserError, r'save is map.txt: .* \.npy or \.mat or \.tif'),
     ({'scores': 's.mat'}, UserError, 'scores is s.mat'),
-    ({'labels': 'small.npy'}, UserError, 'small.npy holds labels of 4 x 5 pixels, field has 24'),
+    ({'labels': 'small.npy'}, DataError, 'small.npy is 4 x 5, the cube in field is 24 x 19'),
     ({'labels': 'high.npy'}, UserError, 'go up to 9, the network knows the classes 1 to 3'),
-    ({'labels': np.full((HEIGHT, WIDTH), 1.5)}, UserError, 'labels holds the label 1.5'),
-    ({'labels': np.full((HEIGHT, WIDTH), np.nan)}, UserError, 'holds the label nan'),
-    ({'labels': np.ones((WIDTH, HEIGHT), int)}, UserError, '19 x 24 pixels, .*, not transposed'),
+    (
+        {'labels': np.full((HEIGHT, WIDTH), 1.5)},
+        DataError,
+        'labels .* holds 1.5, which is no label',
+    ),
+    ({'labels': np.full((HEIGHT, WIDTH), np.nan)}, DataError, 'holds nan, which is no label'),
+    ({'labels': np.ones((WIDTH, HEIGHT), int)}, DataError, '19 x 24, .* transposed, save it'),
     ({'scene': 'nix.npy'}, DataError, 'there is no file nix.npy'),
 ]
 

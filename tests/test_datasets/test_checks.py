@@ -5,9 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from mmengine.runner import BaseLoop
 
 from mmvit_plugins.datasets import CheckLabels, check_dataset, checks
 from mmvit_plugins.datasets.checks import LAYOUTS, check_layouts
+from mmvit_plugins.engine.hooks import DataCheckHook
 from mmvit_plugins.errors import DataError
 from mmvit_plugins.registry import TRANSFORMS
 
@@ -125,7 +128,68 @@ def test_cut_off_jpegs_are_warned_of(samples, monkeypatch):
     path = Path(samples[2]['img_path'])
     path.write_bytes(path.read_bytes()[:-100])
     check_dataset(Files(samples), 'train')
-    assert said[0].startswith(f'1 pictures of the train data set are cut off, the first is {path}')
+    assert said[0].startswith(
+        '1 of 3 pictures of the train data set that were looked at are cut off'
+    )
+    assert f'the first is {path}; their lower' in said[0] and 'complete' not in said[0]
+
+
+def test_few_jpegs_are_opened_unless_all_are_asked_for(samples, monkeypatch):
+    opened, said = [], []
+    monkeypatch.setattr(checks, 'PROBED', 2)
+    monkeypatch.setattr(checks, 'print_log', lambda message, *_: said.append(message))
+    monkeypatch.setattr(checks, '_ends_early', lambda path: opened.append(path) or True)
+    paths = [sample['img_path'] for sample in samples]
+    check_dataset(Files(samples), 'train')
+    assert opened == [paths[0], paths[2]]
+    assert said[0].startswith('2 of 2 pictures') and 'complete=True' in said[0]
+    opened.clear()
+    check_dataset(Files(samples), 'train', complete=True)
+    assert opened == paths and said[1].startswith('3 of 3 pictures')
+
+
+class Loop(BaseLoop):
+    def __init__(self, dataset):
+        self.dataloader = SimpleNamespace(dataset=dataset)
+
+    run = None
+
+
+def look_with_a_fault_in_the_second_share(rank, folder, samples, fault):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    dataset = Files(samples)
+    if fault:  # not to be read, in the second process alone
+        dataset.get_data_info = lambda index: samples[index] if index < 2 else {}[fault]
+    torch.set_num_threads(1)
+    loop = Loop(dataset)
+    try:
+        DataCheckHook(complete=True).before_run(
+            SimpleNamespace(_train_loop=loop, _val_loop=None, _test_loop=None)
+        )
+    except Exception as error:
+        Path(folder, f'{rank}.txt').write_text(f'{type(error).__name__}: {error}')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        ('', 'DataError: the train data set lacks 1 of 4 pictures, the first is GONE: put'),
+        ('lost', "KeyError: 'lost'"),
+    ],
+)
+def test_a_fault_in_one_share_stops_all_processes(samples, tmp_path, fault, words):
+    samples = [*samples, {'img_path': str(tmp_path / 'gone.jpg')}]
+    torch.multiprocessing.start_processes(
+        look_with_a_fault_in_the_second_share,
+        (str(tmp_path), samples, fault),
+        nprocs=2,
+        start_method='fork',
+    )
+    first, second = ((tmp_path / f'{rank}.txt').read_text() for rank in range(2))
+    assert first == second and first.startswith(words.replace('GONE', str(tmp_path / 'gone.jpg')))
 
 
 def test_missing_pictures_are_counted_and_named(samples):
@@ -134,6 +198,19 @@ def test_missing_pictures_are_counted_and_named(samples):
     with pytest.raises(DataError, match='the val data set lacks 2 of 3 pictures') as caught:
         check_dataset(Files(samples), 'val')
     assert samples[1]['img_path'] in str(caught.value)
+
+
+def test_folders_and_links_to_nothing_are_no_pictures(samples):
+    first, second, third = (Path(sample['img_path']) for sample in samples)
+    first.rename(first.with_name('real.jpg'))
+    first.symlink_to('real.jpg')
+    second.unlink()
+    second.symlink_to(second)
+    third.unlink()
+    third.mkdir()
+    with pytest.raises(DataError, match='lacks 2 of 3 pictures') as caught:
+        check_dataset(Files(samples), 'train')
+    assert str(second) in str(caught.value)
 
 
 def test_pictures_elsewhere_are_left_alone(samples):

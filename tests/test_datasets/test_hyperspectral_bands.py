@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from mmvit_plugins.datasets.hyperspectral import (
     bands,
     build_band_transform,
+    projections,
     restore_band_transform,
 )
 from mmvit_plugins.errors import DataError
@@ -98,16 +99,13 @@ def test_state_travels_as_plain_data(spectra, cfg):
     transform = build_band_transform(cfg).fit(spectra)
     state = transform.state_dict()
     assert json.loads(json.dumps(state)) == state  # lists, numbers and strings only
-    restored = restore_band_transform(json.loads(json.dumps(state)))
-    other = build_band_transform(cfg)
-    other.load_state_dict(state)
+    copy = restore_band_transform(json.loads(json.dumps(state)))
     cube = spectra.reshape(10, 20, 7)
     out = transform(cube)
     assert out.shape == (10, 20, transform.out_bands) and out.dtype == np.float32
-    for copy in (restored, other):
-        np.testing.assert_array_equal(copy(cube), out)
-        assert (copy.in_bands, copy.out_bands) == (7, out.shape[-1])
-        assert copy.state_dict() == state and repr(copy) == repr(transform)
+    np.testing.assert_array_equal(copy(cube), out)
+    assert (copy.in_bands, copy.out_bands) == (7, out.shape[-1])
+    assert copy.state_dict() == state and repr(copy) == repr(transform)
 
 
 @pytest.mark.parametrize('cfg', CONFIGS, ids=str)
@@ -192,11 +190,14 @@ def test_integers_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ('cfg', 'words'),
     [
-        (None, 'type is one of PCA, LDA, SNV, Standardize'),
+        (None, 'type is one of Identity, Standardize, MinMax, SNV, Chain, PCA, LDA'),
         (dict(type='LDA', n_components=0), 'LDA: n_components is 0'),
         (dict(type='pca'), "band_transform is {'type': 'pca'}"),
-        (dict(type='PCA'), r"PCA lacks \['n_components'\]"),
-        (dict(type='PCA', n_components=3, whitten=True), r"does not take \['whitten'\]"),
+        (dict(type='PCA'), "PCA .*missing 1 required positional argument: 'n_components'"),
+        (
+            dict(type='PCA', n_components=3, whitten=True),
+            "argument 'whitten'.*'n_components', 'whiten'",
+        ),
         (dict(type='PCA', n_components=0), 'n_components is 0, give a whole number'),
         (dict(type='PCA', n_components=2.0), 'n_components is 2.0'),
         (dict(type='PCA', n_components=True), 'n_components is True'),
@@ -228,7 +229,7 @@ def test_what_cannot_be_fitted_is_named(spectra):
 
 def test_few_fitting_pixels_are_warned_of(spectra, monkeypatch):
     said = []
-    monkeypatch.setattr(bands, 'print_log', lambda message, *_: said.append(message))
+    monkeypatch.setattr(projections, 'print_log', lambda message, *_: said.append(message))
     build_band_transform(CONFIGS[0]).fit(spectra[:40])
     assert not said
     build_band_transform(CONFIGS[0]).fit(spectra[:39])
@@ -237,20 +238,18 @@ def test_few_fitting_pixels_are_warned_of(spectra, monkeypatch):
 
 def test_wrong_use_is_named(spectra):
     transform = build_band_transform(CONFIGS[0])
-    with pytest.raises(ValueError, match='no state yet'):
+    with pytest.raises(ValueError, match='not fitted yet'):
         transform(spectra)
     transform.fit(spectra)
     with pytest.raises(DataError, match='cube has 6 bands, but .* was fitted to 7'):
         transform(spectra[:, :6])
     state = transform.state_dict()
-    with pytest.raises(ValueError, match="'n_components': 4.*'n_components': 5"):
-        build_band_transform(dict(type='PCA', n_components=5)).load_state_dict(state)
     del state['mean']
     with pytest.raises(ValueError, match=r"lacks \['mean'\]"):
         restore_band_transform(state)
-    with pytest.raises(ValueError, match='no state of a band transform'):
+    with pytest.raises(ValueError, match='the state of a band transform is'):
         restore_band_transform({'classes': 3})
     chain = build_band_transform(CONFIGS[6]).fit(spectra).state_dict()
     del chain['in_bands']
-    with pytest.raises(ValueError, match='no state of a Chain of 2'):
+    with pytest.raises(ValueError, match='Chain lacks .*in_bands'):
         restore_band_transform(chain)

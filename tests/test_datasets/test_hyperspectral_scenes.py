@@ -11,9 +11,8 @@ import pytest
 import scipy.io
 
 from mmvit_plugins.datasets.hyperspectral import scenes
+from mmvit_plugins.datasets.hyperspectral.catalogue import SCENES, SceneInfo
 from mmvit_plugins.datasets.hyperspectral.scenes import (
-    SCENES,
-    SceneInfo,
     default_palette,
     load_scene,
     select_bands,
@@ -425,10 +424,10 @@ def test_wrong_label_maps(own, label_map, words):
         (LABELS.T, 'is 6 x 4, the cube in .* is 4 x 6 with 8 bands: one of the two is transposed'),
         (LABELS[:3], 'is 3 x 6, the cube in .* is 4 x 6 with 8 bands: give files of the same'),
         (np.zeros((6, 8)), 'the cube seems to have its bands first'),
-        (LABELS + 0.5, 'holds 0.5, which is no whole number'),
-        (np.where(LABELS == 2, np.nan, 1), 'holds nan, which is no whole number'),
-        (LABELS - 1, 'holds -1: labels are 0 for unlabelled and 1 to K'),
-        (LABELS * 1e30, r'holds 3.*e\+30: labels are 0 for unlabelled'),
+        (LABELS + 0.5, 'holds 0.5, which is no label: allowed are whole numbers'),
+        (np.where(LABELS == 2, np.nan, 1), 'holds nan, which is no label'),
+        (LABELS - 1, 'holds -1, which is no label: .* 0 for unlabelled'),
+        (LABELS * 1e30, r'holds .*e\+30, which is no label'),
     ],
 )
 def test_label_maps_that_do_not_fit(own, labels, words):

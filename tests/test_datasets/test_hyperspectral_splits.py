@@ -1,21 +1,19 @@
-"""Splits: sizes, guards by brute force, overlap, files, and every refused setting."""
+"""Splits: sizes, guards by brute force, overlap, and every refused setting."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from mmvit_plugins.datasets.hyperspectral.splits import (
+from mmvit_plugins.datasets.hyperspectral import (
     GUARD,
     TEST,
     TRAIN,
     UNUSED,
     VAL,
-    load_split,
     make_split,
     measure_overlap,
     report,
-    save_split,
 )
 from mmvit_plugins.errors import DataError
 
@@ -366,7 +364,6 @@ def test_fixed_masks_that_do_not_fit():
         (dict(small_class=0), 'small_class=0'),
         (dict(block_size=0), 'block_size=0'),
         (dict(on_empty='ignore'), 'allowed is relax, drop, raise'),
-        (dict(split_file='a.npz', mode='random'), 'split_file and mode: the file decides alone'),
     ],
 )
 def test_wrong_settings(cfg, words):
@@ -380,11 +377,11 @@ def test_wrong_settings(cfg, words):
     [
         (np.zeros((9, 9)), 'all pixels are unlabelled'),
         (None, 'there are no labels'),
-        (np.full((9, 9), 1.5), 'float64. holds values that are no labels'),
-        (np.full((9, 9), np.nan), 'no labels'),
-        (np.full((9, 9), -1), 'no labels'),
-        (np.full((9, 9), 10**9), 'no labels'),
-        (np.full((9, 9), 'a'), 'no labels'),
+        (np.full((9, 9), 1.5), 'labels .float64. holds 1.5, which is no label'),
+        (np.full((9, 9), np.nan), 'no label: allowed are'),
+        (np.full((9, 9), -1), 'no label: allowed are'),
+        (np.full((9, 9), 65536), 'holds 65536, .* 1 to K, at most 65535'),
+        (np.full((9, 9), 'a'), 'no label: allowed are'),
         (np.ones((9, 9, 3)), 'shape 9 x 9 x 3, a label map is height x width'),
         (np.eye(9)[:, :4], 'a window of 5 x 5 pixels is larger than the scene of 9 x 4'),
         (np.pad([[2]], 4), 'leaves no test pixel of 1 labelled ones'),
@@ -421,54 +418,6 @@ def test_sklearn_is_the_published_call(monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.model_selection', None)
     with pytest.raises(ImportError, match="pip install scikit-learn, or use mode='random'"):
         make_split(labels, dict(mode='sklearn'), 9)
-
-
-def test_file_round_trip(tmp_path):
-    labels = fields_map()
-    file = tmp_path / 'splits' / 'a.npz'
-    split = make_split(labels, dict(mode='field_caps', train=0.1, guard='strict', seed=8), 7)
-    assert split.notes
-    save_split(file, split)
-    again = make_split(labels, dict(split_file=str(file), seed=1), 7)
-    np.testing.assert_array_equal(again.parts, split.parts)
-    np.testing.assert_array_equal(again.labels, split.labels)
-    assert again.parts.dtype == np.int8
-    for name in ('mode', 'guard', 'seed', 'notes'):
-        assert getattr(again, name) == getattr(split, name), name
-    labels[1, 1] = 2
-    with pytest.raises(DataError, match='made from other labels'):
-        make_split(labels, dict(split_file=str(file)), 7)
-    with pytest.raises(DataError, match='made from other labels'):
-        load_split(file, fields_map().reshape(48, 60))
-
-    train, test = masks()
-    save_split(file, make_split(None, dict(mode='fixed'), 5, train, test))
-    again = make_split(None, dict(split_file=str(file)), 5, train, test)
-    np.testing.assert_array_equal(again.parts, np.where(train, TRAIN, TEST))
-    with pytest.raises(DataError, match='made from other labels'):
-        load_split(file, None)
-
-
-def test_files_that_are_no_split(tmp_path):
-    labels = fields_map()
-    file = tmp_path / 'a.npz'
-    with pytest.raises(FileNotFoundError):
-        load_split(file, labels)
-    save_split(file, make_split(labels, {}, 5))
-    with np.load(file) as stored:
-        stored = dict(stored)
-    whole = file.read_bytes()
-    for data in (b'', b'no archive', whole[: len(whole) // 2]):
-        file.write_bytes(data)
-        with pytest.raises(DataError, match='is no split file'):
-            load_split(file, labels)
-    np.savez(file, parts=stored['parts'])
-    with pytest.raises(DataError, match='is no split file'):
-        load_split(file, labels)
-    for parts in (stored['parts'] * 3, stored['parts'][1:], stored['parts'] * 0 + 1):
-        np.savez(file, **{**stored, 'parts': parts})
-        with pytest.raises(DataError, match='parts that do not fit'):
-            load_split(file, labels)
 
 
 def test_report():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, distance_transform_cdt, label
 
-from mmvit_plugins.datasets.hyperspectral.scenes import SCENES
+from mmvit_plugins.datasets.hyperspectral import SCENES
 from mmvit_plugins.datasets.hyperspectral.synthetic import generate_scene
 
 TOUCHING = np.ones((3, 3))  # fields that meet at a corner are one
@@ -126,7 +126,7 @@ def test_other_sizes(changes):
     [
         (dict(height=0), '0x64 pixels'),
         (dict(bands=1), '1 bands'),
-        (dict(classes=256), '256 classes'),
+        (dict(classes=65536), '65536 classes'),
         (dict(margin=0), 'margin 0'),
         (dict(height=12, width=12), '24 fields with margin 1 do not fit into a scene of 12x12'),
         (dict(height=1, width=1, classes=1, fields_per_class=2), 'do not fit'),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mmvit_plugins.apis import baselines
+from mmvit_plugins.datasets.hyperspectral import TEST, TRAIN
 from mmvit_plugins.datasets.hyperspectral.dataset import HyperspectralDataset
-from mmvit_plugins.datasets.hyperspectral.splits import TEST, TRAIN
 
 pytest.importorskip('sklearn')
 

@@ -1,27 +1,16 @@
 """Hyperspectral scenes: reading them, dividing them into parts, windows as samples."""
 
 from .bands import BandTransform, build_band_transform, restore_band_transform
+from .catalogue import SCENES, SceneInfo
 from .dataset import HyperspectralDataset
+from .projections import LDA, PCA
 from .reading import open_cube, read_georeference, read_variable
-from .scenes import SCENES, Scene, SceneInfo, load_scene
-from .splits import (
-    GUARD,
-    TEST,
-    TRAIN,
-    UNUSED,
-    VAL,
-    Overlap,
-    Split,
-    load_split,
-    make_split,
-    measure_overlap,
-    report,
-    save_split,
-)
+from .scenes import Scene, load_scene
+from .split_report import Overlap, measure_overlap, report
+from .split_settings import GUARD, TEST, TRAIN, UNUSED, VAL
+from .splits import Split, make_split
 from .synthetic import generate_scene
 from .transforms import (
-    HSIBandDropout,
-    HSICutout,
     HSIRandomFlipRotate,
     HSIRandomWindow,
     HSISpectralNoise,
@@ -30,14 +19,14 @@ from .windows import pad_scene, windows_of
 
 __all__ = [
     'GUARD',
+    'LDA',
+    'PCA',
     'SCENES',
     'TEST',
     'TRAIN',
     'UNUSED',
     'VAL',
     'BandTransform',
-    'HSIBandDropout',
-    'HSICutout',
     'HSIRandomFlipRotate',
     'HSIRandomWindow',
     'HSISpectralNoise',
@@ -49,7 +38,6 @@ __all__ = [
     'build_band_transform',
     'generate_scene',
     'load_scene',
-    'load_split',
     'make_split',
     'measure_overlap',
     'open_cube',
@@ -58,6 +46,5 @@ __all__ = [
     'read_variable',
     'report',
     'restore_band_transform',
-    'save_split',
     'windows_of',
 ]

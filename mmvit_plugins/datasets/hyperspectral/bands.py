@@ -4,15 +4,16 @@ Everything is computed in float64 and in chunks, so that a part of a scene gets 
 the whole. The state of a fitted transform is plain Python data: it travels with the checkpoint.
 """
 
-import inspect
-import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-from mmengine.logging import print_log
+from mmengine.registry import Registry
 
 from ...errors import DataError
 
+# names in ``band_transform``; those of projections.py register here too
+BAND_TRANSFORMS = Registry('band transform')
 CHUNK = 2**22  # values that are worked on at once, 32 MB in float64
 
 
@@ -47,7 +48,7 @@ class BandTransform:
                 f'{type(self).__name__} is fitted to spectra (n, B), but got an array of shape '
                 f'{pixels.shape}: give at least one pixel and one band'
             )
-        if not all(np.isfinite(part).all() for part in _chunks(pixels)):
+        if not all(np.isfinite(part).all() for part in chunks(pixels)):
             raise DataError(
                 f'{type(self).__name__} cannot be fitted: some pixels hold NaN or inf; load the '
                 'scene with load_scene, which sets them to 0 and takes their labels away'
@@ -67,10 +68,10 @@ class BandTransform:
 
         Raises:
             DataError: The number of bands is another than in ``fit``.
-            ValueError: Nothing has been fitted or loaded yet.
+            ValueError: It has not been fitted yet.
         """
         if self.in_bands is None:
-            raise ValueError(f'{type(self).__name__} has no state yet: call fit or load_state_dict')
+            raise ValueError(f'{type(self).__name__} is not fitted yet: call fit')
         if array.shape[-1] != self.in_bands:
             raise DataError(
                 f'the cube has {array.shape[-1]} bands, but the band transform was fitted to '
@@ -80,7 +81,7 @@ class BandTransform:
         flat = array.reshape(-1, self.in_bands)
         out = np.empty((len(flat), self.out_bands), np.float32)
         start = 0
-        for part in _chunks(flat):
+        for part in chunks(flat):
             out[start : start + len(part)] = self._apply(part)
             start += len(part)
         return out.reshape(*array.shape[:-1], self.out_bands)
@@ -90,31 +91,8 @@ class BandTransform:
         state = {'type': type(self).__name__, **self._arguments(), 'in_bands': self.in_bands}
         return state | {name: getattr(self, name).tolist() for name in self.arrays}
 
-    def load_state_dict(self, state: Mapping) -> None:
-        """Take over the state of another transform of the same type and arguments.
-
-        Raises:
-            ValueError: Type or arguments differ, or entries are missing.
-        """
-        mine = {'type': type(self).__name__, **self._arguments()}
-        missing = sorted({*mine, 'in_bands', *self.arrays} - state.keys())
-        if missing:
-            raise ValueError(
-                f'the state for {type(self).__name__} lacks {missing}: give what state_dict of a '
-                'fitted transform returned'
-            )
-        theirs = {key: state[key] for key in mine}
-        if mine != theirs:
-            raise ValueError(
-                f'the state was written by {theirs}, but this transform is {mine}: build it with '
-                'restore_band_transform, or with the same arguments'
-            )
-        for name in self.arrays:
-            setattr(self, name, np.array(state[name], np.float64))
-        self._set_bands(state['in_bands'])
-
     def _arguments(self) -> dict:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _set_bands(self, bands: int) -> None:
         self.in_bands = self.out_bands = bands
@@ -126,11 +104,9 @@ class BandTransform:
         """Transform ``(n, B)`` float64 to ``(n, C)``."""
         raise NotImplementedError
 
-    def __repr__(self) -> str:
-        arguments = ', '.join(f'{name}={value!r}' for name, value in self._arguments().items())
-        return f'{type(self).__name__}({arguments})'
 
-
+@BAND_TRANSFORMS.register_module()
+@dataclass(eq=False)
 class Identity(BandTransform):
     """Leave the spectra as they are."""
 
@@ -138,6 +114,8 @@ class Identity(BandTransform):
         return pixels
 
 
+@BAND_TRANSFORMS.register_module()
+@dataclass(eq=False)
 class Standardize(BandTransform):
     """Give every band mean 0 and standard deviation 1 over the fitting pixels.
 
@@ -147,14 +125,16 @@ class Standardize(BandTransform):
     arrays = ('mean', 'std')
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-        self.mean = _mean(pixels)
-        squares = sum(np.square(part - self.mean).sum(0) for part in _chunks(pixels))
+        self.mean = mean_of(pixels)
+        squares = sum(np.square(part - self.mean).sum(0) for part in chunks(pixels))
         self.std = np.sqrt(squares / len(pixels))
 
     def _apply(self, pixels: np.ndarray) -> np.ndarray:
         return (pixels - self.mean) / np.where(self.std > 0, self.std, 1)
 
 
+@BAND_TRANSFORMS.register_module()
+@dataclass(eq=False)
 class MinMax(BandTransform):
     """Bring the spectra of the fitting pixels into 0..1; other pixels may leave that range.
 
@@ -165,8 +145,7 @@ class MinMax(BandTransform):
 
     arrays = ('low', 'high')
 
-    def __init__(self, per_band: bool = True) -> None:
-        self.per_band = per_band
+    per_band: bool = True
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         low, high = (np.float64(limit) for limit in (pixels.min(0), pixels.max(0)))
@@ -181,72 +160,8 @@ class MinMax(BandTransform):
         return (pixels - self.low) / np.where(span > 0, span, 1)
 
 
-class PCA(BandTransform):
-    """Project on the directions of largest variance of the fitting pixels.
-
-    From the covariance matrix (``n - 1`` in the denominator), so equal to scikit-learn's PCA up to
-    signs; here the loading of largest magnitude of every component is positive.
-
-    Args:
-        n_components: Channels ``C``; at most the number of bands, and less than the number of
-            fitting pixels.
-        whiten: Divide each component by its standard deviation over the fitting pixels.
-
-    Attributes:
-        mean: ``(B,)``.
-        components: ``(C, B)``, orthonormal rows.
-        variance: ``(C,)``, descending.
-    """
-
-    arrays = ('mean', 'components', 'variance')
-
-    def __init__(self, n_components: int, whiten: bool = True) -> None:
-        _check_components('PCA', n_components)
-        self.n_components = n_components
-        self.whiten = whiten
-
-    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-        count, bands = pixels.shape
-        if self.n_components > bands:
-            raise DataError(
-                f'PCA to {self.n_components} components needs as many bands, but the cube has '
-                f'{bands}: set n_components to {bands} or less'
-            )
-        if count < self.n_components + 1:
-            raise DataError(
-                f'PCA to {self.n_components} components needs at least {self.n_components + 1} '
-                f'fitting pixels, but there are {count}: lower n_components, train on more pixels '
-                "or set fit_on='train_window' or 'scene'"
-            )
-        if count < 10 * self.n_components:
-            print_log(
-                f'PCA to {self.n_components} components is fitted to {count} pixels only: fewer '
-                'than ten for each component, the small ones will not hold for other pixels',
-                'current',
-                logging.WARNING,
-            )
-        self.mean = _mean(pixels)
-        scatter = 0
-        for part in _chunks(pixels):
-            part -= self.mean
-            scatter = scatter + part.T @ part
-        variance, directions = np.linalg.eigh(scatter / (count - 1))
-        order = np.arange(bands - 1, bands - 1 - self.n_components, -1)  # eigh ascends
-        self.variance = np.maximum(variance[order], 0)
-        self.components = _with_signs(directions[:, order].T)
-
-    def _set_bands(self, bands: int) -> None:
-        self.in_bands, self.out_bands = bands, self.n_components
-
-    def _apply(self, pixels: np.ndarray) -> np.ndarray:
-        projected = (pixels - self.mean) @ self.components.T
-        if not self.whiten:
-            return projected
-        # Directions without variance hold rounding noise, which must not be blown up.
-        floor = 1e-12 * self.variance[0] or 1.0
-        return projected / np.sqrt(np.maximum(self.variance, floor))
-
-
+@BAND_TRANSFORMS.register_module()
+@dataclass(eq=False)
 class SNV(BandTransform):
     """Give every spectrum mean 0 and standard deviation 1 over its bands (standard normal variate).
 
@@ -260,67 +175,22 @@ class SNV(BandTransform):
         return (pixels - pixels.mean(1, keepdims=True)) / np.where(std > 0, std, 1)
 
 
-class LDA(BandTransform):
-    """Project on the directions that tell the classes of the training pixels apart.
-
-    Fisher's linear discriminants, by scikit-learn with shrinkage (Ledoit and Wolf): in their units
-    the classes scatter alike in every direction, so what varies within a class is not blown up, as
-    whitening would do. Uses the labels of training pixels, never of others.
-
-    Args:
-        n_components: Channels ``C``; less than the number of classes.
-
-    Attributes:
-        mean: ``(B,)``, over the training pixels.
-        components: ``(C, B)``; the largest loading of each is positive.
-    """
-
-    arrays = ('mean', 'components')
-
-    def __init__(self, n_components: int) -> None:
-        _check_components('LDA', n_components)
-        self.n_components = n_components
-
-    def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-        known = np.zeros(len(pixels), bool) if labels is None else labels > 0
-        classes = len(np.unique(labels[known])) if known.any() else 0
-        if self.n_components > min(classes - 1, pixels.shape[1]):
-            raise DataError(
-                f'LDA to {self.n_components} components needs that many bands and one class more '
-                f'with training pixels, but there are {pixels.shape[1]} bands and {classes} such '
-                f'classes: set n_components to {max(min(classes - 1, pixels.shape[1]), 0)} or less'
-            )
-        try:
-            from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-        except ImportError as error:
-            raise ImportError(
-                'the band transform LDA needs scikit-learn, which is not installed: pip install '
-                'scikit-learn, or take PCA'
-            ) from error
-        chosen = pixels[known].astype(np.float64)
-        self.mean = chosen.mean(0)
-        scale = np.maximum(chosen.std(0), 1e-12)  # shrinking wants bands of like size
-        fitted = LinearDiscriminantAnalysis(solver='eigen', shrinkage='auto')
-        fitted.fit((chosen - self.mean) / scale, labels[known])
-        directions = fitted.scalings_[:, : self.n_components] / scale[:, None]
-        self.components = _with_signs(directions.T)
-
-    def _set_bands(self, bands: int) -> None:
-        self.in_bands, self.out_bands = bands, self.n_components
-
-    def _apply(self, pixels: np.ndarray) -> np.ndarray:
-        return (pixels - self.mean) @ self.components.T
-
-
+@BAND_TRANSFORMS.register_module()
+@dataclass(eq=False)
 class Chain(BandTransform):
     """Transforms one after the other; what a list of configurations becomes.
 
     Args:
-        transforms: Configurations, each for ``build_band_transform``.
+        transforms: Band transforms, or configurations for ``build_band_transform``.
     """
 
-    def __init__(self, transforms: Sequence[Mapping]) -> None:
-        self.transforms = [build_band_transform(cfg) for cfg in transforms]
+    transforms: Sequence[Mapping | BandTransform]
+
+    def __post_init__(self) -> None:
+        self.transforms = [
+            given if isinstance(given, BandTransform) else build_band_transform(given)
+            for given in self.transforms
+        ]
         if not self.transforms:
             raise ValueError('Chain: the list of band transforms is empty')
 
@@ -331,22 +201,6 @@ class Chain(BandTransform):
             'in_bands': self.in_bands,
             'transforms': [transform.state_dict() for transform in self.transforms],
         }
-
-    def load_state_dict(self, state: Mapping) -> None:
-        """Take over the states of all transforms; see the base class."""
-        parts = state.get('transforms', ())
-        if (
-            state.get('type') != type(self).__name__
-            or len(parts) != len(self.transforms)
-            or 'in_bands' not in state
-        ):
-            raise ValueError(
-                f'this is no state of a Chain of {len(self.transforms)} band transforms: give what '
-                'its state_dict returned, or use restore_band_transform'
-            )
-        for transform, part in zip(self.transforms, parts, strict=True):
-            transform.load_state_dict(part)
-        self._set_bands(state['in_bands'])
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
         for transform in self.transforms:
@@ -361,9 +215,6 @@ class Chain(BandTransform):
         return pixels
 
 
-_TYPES = {cls.__name__: cls for cls in (PCA, LDA, SNV, Standardize, MinMax, Identity, Chain)}
-
-
 def build_band_transform(cfg: Mapping | Sequence[Mapping]) -> BandTransform:
     """Build a band transform that is still to be fitted.
 
@@ -376,68 +227,58 @@ def build_band_transform(cfg: Mapping | Sequence[Mapping]) -> BandTransform:
     """
     if isinstance(cfg, list | tuple):
         return Chain(cfg)
-    if not isinstance(cfg, Mapping) or cfg.get('type') not in _TYPES:
+    cls = _find(cfg, 'band_transform')
+    arguments = {name: value for name, value in cfg.items() if name != 'type'}
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        known = [field.name for field in fields(cls)]
         raise ValueError(
-            f'band_transform is {cfg!r}: give a dict (or a list of dicts) whose type is one of '
-            f'{", ".join(_TYPES)}'
-        )
-    arguments = dict(cfg)
-    cls = _TYPES[arguments.pop('type')]
-    known = inspect.signature(cls).parameters
-    unknown = sorted(arguments.keys() - known.keys())
-    required = {name for name, value in known.items() if value.default is value.empty}
-    missing = sorted(required - arguments.keys())
-    if unknown or missing:
+            f'band_transform {cls.__name__} cannot be built ({error}): its arguments are {known}'
+        ) from error
+
+
+def _find(cfg: Mapping, what: str) -> type[BandTransform]:
+    known = BAND_TRANSFORMS.module_dict
+    if not isinstance(cfg, Mapping) or cfg.get('type') not in known:
         raise ValueError(
-            f'band_transform {cls.__name__} '
-            + (f'does not take {unknown}' if unknown else f'lacks {missing}')
-            + f', its arguments are {list(known)}'
+            f'{what} is {cfg!r}: give a dict (or a list of dicts) whose type is one of '
+            f'{", ".join(known)}'
         )
-    return cls(**arguments)
+    return known[cfg['type']]
 
 
 def restore_band_transform(state: Mapping) -> BandTransform:
     """Build a fitted band transform from what ``state_dict`` returned, as a checkpoint holds it.
 
     Raises:
-        ValueError: The state is of no transform of this module or not complete.
+        ValueError: The state is of no band transform or not complete.
     """
-    transform = build_band_transform(_configuration(state))
-    transform.load_state_dict(state)
+    cls = _find(state, 'the state of a band transform')
+    names = [field.name for field in fields(cls)]
+    missing = sorted({'in_bands', *names, *cls.arrays} - state.keys())
+    if missing:
+        raise ValueError(
+            f'the state of a {cls.__name__} lacks {missing}: give what state_dict of a fitted '
+            'transform returned'
+        )
+    arguments = {name: state[name] for name in names}
+    if cls is Chain:
+        arguments['transforms'] = [restore_band_transform(part) for part in state['transforms']]
+    transform = cls(**arguments)
+    for name in cls.arrays:
+        setattr(transform, name, np.array(state[name], np.float64))
+    transform._set_bands(state['in_bands'])
     return transform
 
 
-def _configuration(state: Mapping) -> dict:
-    """Keep of a state what ``build_band_transform`` takes."""
-    if not isinstance(state, Mapping) or state.get('type') not in _TYPES:
-        raise ValueError(
-            f'this is no state of a band transform, its type must be one of {", ".join(_TYPES)}: '
-            'give what state_dict of a fitted transform returned'
-        )
-    known = inspect.signature(_TYPES[state['type']]).parameters
-    cfg = {'type': state['type']} | {name: state[name] for name in known if name in state}
-    if 'transforms' in cfg:
-        cfg['transforms'] = [_configuration(part) for part in cfg['transforms']]
-    return cfg
-
-
-def _check_components(owner: str, number: int) -> None:
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise ValueError(f'{owner}: n_components is {number!r}, give a whole number from 1 on')
-
-
-def _with_signs(components: np.ndarray) -> np.ndarray:
-    """Turn each row such that its entry of largest magnitude is positive."""
-    largest = np.abs(components).argmax(1, keepdims=True)
-    return components * np.sign(np.take_along_axis(components, largest, 1))
-
-
-def _chunks(pixels: np.ndarray) -> Iterator[np.ndarray]:
+def chunks(pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Yield ``(n, B)`` in float64, some pixels at a time."""
     rows = max(1, CHUNK // pixels.shape[1])
     for start in range(0, len(pixels), rows):
         yield pixels[start : start + rows].astype(np.float64)
 
 
-def _mean(pixels: np.ndarray) -> np.ndarray:
-    return sum(part.sum(0) for part in _chunks(pixels)) / len(pixels)
+def mean_of(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean spectrum ``(B,)`` of ``(n, B)``."""
+    return sum(part.sum(0) for part in chunks(pixels)) / len(pixels)

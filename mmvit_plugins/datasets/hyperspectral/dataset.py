@@ -1,6 +1,5 @@
 """The data set of a hyperspectral scene: one sample for each pixel, windows cut when asked for."""
 
-import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +13,11 @@ from mmengine.dataset import BaseDataset, force_full_init
 from ...errors import DataError
 from ...registry import DATASETS
 from .bands import BandTransform, build_band_transform
+from .labels import labels_hash
 from .scenes import Scene, load_scene
-from .splits import TEST, TRAIN, VAL, Split, labels_hash, make_split, report
+from .split_report import report
+from .split_settings import TEST, TRAIN, VAL
+from .splits import Split, make_split
 from .windows import PAD_MODES, check_window, inside_windows, pad_scene
 
 PARTS = {'train': TRAIN, 'val': VAL, 'test': TEST}
@@ -303,10 +305,8 @@ _PREPARED: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 def _prepare(scene: Scene, settings: Mapping) -> _Prepared:
     """Split a scene, fit its band transform, apply it and pad, once for equal arguments."""
-    file = settings['split_cfg'].get('split_file')
-    written = os.path.getmtime(file) if file and os.path.exists(file) else None
     # The entry keeps its scene alive, so that no other can come to have the same identity.
-    key = (id(scene), repr(settings), written)
+    key = (id(scene), repr(settings))
     prepared = _PREPARED.get(key)
     if prepared is None:
         size = settings['window_size']

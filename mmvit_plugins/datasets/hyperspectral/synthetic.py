@@ -8,6 +8,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 from scipy.spatial import cKDTree
 
+from .labels import MAX_LABEL, label_type
+
 
 def generate_scene(
     height: int = 80,
@@ -34,7 +36,7 @@ def generate_scene(
         height: Rows ``H``.
         width: Columns ``W``.
         bands: Bands ``B``, at least 2.
-        classes: Number of classes ``K``, 1 to 255.
+        classes: Number of classes ``K``, 1 to 65535.
         seed: Seed of all that is random.
         fields_per_class: Fields of each class. They never touch, so the components of the map are
             the fields.
@@ -44,17 +46,21 @@ def generate_scene(
         noise: Standard deviation of the noise.
 
     Returns:
-        The cube ``(H, W, B)``, float32, about 0 to 1, and the labels ``(H, W)``, uint8:
-        0 = unlabelled, 1 to K.
+        The cube ``(H, W, B)``, float32, about 0 to 1, and the labels ``(H, W)`` of
+        ``label_type``: 0 = unlabelled, 1 to K.
 
     Raises:
         ValueError: A number is out of range, or so many fields do not fit into the scene.
     """
-    if min(height, width, classes, fields_per_class, margin) < 1 or bands < 2 or classes > 255:
+    if (
+        min(height, width, classes, fields_per_class, margin) < 1
+        or bands < 2
+        or classes > MAX_LABEL
+    ):
         raise ValueError(
             f'a generated scene of {height}x{width} pixels, {bands} bands and {classes} classes '
             f'with {fields_per_class} fields each and margin {margin} is not possible: give '
-            'positive numbers, at least 2 bands and at most 255 classes'
+            f'positive numbers, at least 2 bands and at most {MAX_LABEL} classes'
         )
     rng = np.random.RandomState(seed)  # its stream is the same in every version of NumPy
     owner = rng.permutation(np.repeat(np.arange(1, classes + 1), fields_per_class))
@@ -77,7 +83,7 @@ def generate_scene(
 
     size = 2 * margin + 1
     inside = maximum_filter(field, size) == minimum_filter(field, size)
-    labels = np.where(inside, owner[field], 0).astype(np.uint8)
+    labels = np.where(inside, owner[field], 0).astype(label_type(classes))
     if len(np.unique(field[labels > 0])) < classes * fields_per_class:
         raise ValueError(
             f'{classes * fields_per_class} fields with margin {margin} do not fit into a scene of '

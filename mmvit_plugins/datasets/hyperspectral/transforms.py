@@ -136,28 +136,6 @@ class HSISpectralNoise(_WindowTransform):
 
 
 @TRANSFORMS.register_module()
-class HSIBandDropout(_WindowTransform):
-    """Set random channels of the whole window to 0; what remains is not scaled up.
-
-    Args:
-        prob: Probability that a window is changed.
-        share: Probability of each channel to go.
-
-    Raises:
-        ValueError: An argument is out of range.
-    """
-
-    def __init__(self, prob: float = 0.5, share: float = 0.1) -> None:
-        _check_number('HSIBandDropout', 'prob', prob)
-        _check_number('HSIBandDropout', 'share', share)
-        self.prob = prob
-        self.share = share
-
-    def _change(self, img: np.ndarray) -> np.ndarray:
-        return img * (np.random.rand(img.shape[2]) >= self.share).astype(np.float32)
-
-
-@TRANSFORMS.register_module()
 class HSIRandomWindow(_WindowTransform):
     """Keep a smaller window of random size round the labelled pixel; the shape stays.
 
@@ -175,8 +153,9 @@ class HSIRandomWindow(_WindowTransform):
             raise ValueError(
                 f'HSIRandomWindow: sizes is {sizes!r}, give whole numbers from 1 on, such as (3, 5)'
             )
-        if fill != 'edge':
-            _check_fill('HSIRandomWindow', fill, ", or 'edge'")
+        number = isinstance(fill, Real) and not isinstance(fill, bool) and np.isfinite(fill)
+        if fill != 'edge' and not number:
+            raise ValueError(f"HSIRandomWindow: fill is {fill!r}, give a number, or 'edge'")
         self.sizes = tuple(sizes)
         self.fill = fill
 
@@ -202,47 +181,6 @@ class HSIRandomWindow(_WindowTransform):
         return out
 
 
-@TRANSFORMS.register_module()
-class HSICutout(_WindowTransform):
-    """Fill a square at a random place of the window that does not hold the labelled pixel.
-
-    Args:
-        size: Side of the square, at most half of the window's, rounded down.
-        prob: Probability that a window is changed.
-        fill: What the square becomes.
-
-    Raises:
-        ValueError: An argument is out of range.
-        DataError: On a call, the square is too large to miss the labelled pixel.
-    """
-
-    def __init__(self, size: int = 3, prob: float = 0.5, fill: float = 0.0) -> None:
-        if not _is_size(size):
-            raise ValueError(f'HSICutout: size is {size!r}, give a whole number from 1 on')
-        _check_number('HSICutout', 'prob', prob)
-        _check_fill('HSICutout', fill)
-        self.size = size
-        self.prob = prob
-        self.fill = fill
-
-    def _change(self, img: np.ndarray) -> np.ndarray:
-        height, width = img.shape[:2]
-        if self.size > min(height, width) // 2:
-            raise DataError(
-                f'HSICutout: a square of {self.size} x {self.size} does not fit beside the '
-                f'labelled pixel of a window of {height} x {width}: take a size up to '
-                f'{min(height, width) // 2}'
-            )
-        while True:
-            row = np.random.randint(height - self.size + 1)
-            col = np.random.randint(width - self.size + 1)
-            if not (0 <= height // 2 - row < self.size and 0 <= width // 2 - col < self.size):
-                break
-        img = img.copy()
-        img[row : row + self.size, col : col + self.size] = self.fill
-        return img
-
-
 def _is_size(value: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
@@ -252,8 +190,3 @@ def _check_number(owner: str, name: str, value: float, most: float = 1) -> None:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= most:
         allowed = 'from 0 to 1' if most == 1 else 'of at least 0'
         raise ValueError(f'{owner}: {name} is {value!r}, give a number {allowed}')
-
-
-def _check_fill(owner: str, value: float, others: str = '') -> None:
-    if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value):
-        raise ValueError(f'{owner}: fill is {value!r}, give a number{others}')
