@@ -85,18 +85,18 @@ def swin_layout(
     """Describe one naming of Swin's weights.
 
     Args:
-        name (str): What to call it.
-        anchor (str): A key that tells its files.
-        stem (tuple[str, str]): Names of the first convolution and its norm.
-        blocks (Sequence[str]): Names of the blocks of the four stages, the number as ``{l}``.
-        merges (Sequence[str]): Names of the three mergings.
-        attn (str): Name of the attention within a block.
-        mlp (tuple[str, str]): Names of the two linears of the MLP within a block.
-        of_hosts (bool): Whether the hosts' rules hold: every norm has its stage's number, and
+        name: What to call it.
+        anchor: A key that tells its files.
+        stem: Names of the first convolution and its norm.
+        blocks: Names of the blocks of the four stages, the number as ``{l}``.
+        merges: Names of the three mergings.
+        attn: Name of the attention within a block.
+        mlp: Names of the two linears of the MLP within a block.
+        of_hosts: Whether the hosts' rules hold: every norm has its stage's number, and
             merging takes channels as unfold orders them. Otherwise the last norm has no number in a
             classifier, which has no other.
-        classifier (str, optional): Prefix of the classifier.
-        computed (Callable): Makes the entries that nothing learns, from the others of this layout.
+        classifier: Prefix of the classifier.
+        computed: Makes the entries that nothing learns, from the others of this layout.
     """
     names = dict(zip(stem, ('stem.proj', 'stem.norm'), strict=True))
     for stage, block in enumerate(blocks):

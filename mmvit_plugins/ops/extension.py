@@ -108,7 +108,7 @@ def softnms(
         offset: 0 or 1.
 
     Returns:
-        Tensor: Indices ``(K,)`` of the boxes that are kept, in the order in which they were chosen.
+        Indices ``(K,)`` of the boxes that are kept, in the order in which they were chosen.
     """
     boxes, scores = _float(boxes, scores)
     rows, order = torch.cat((boxes, scores[:, None]), 1), torch.arange(len(boxes))

@@ -232,19 +232,19 @@ class AFFormer(Backbone):
     strides 4, 8, 16, 32 needs a neck that makes them.
 
     Args:
-        arch (str | dict): 'tiny', 'small', 'base', or a dict with ``embed_dims`` and ``depths``
+        arch: 'tiny', 'small', 'base', or a dict with ``embed_dims`` and ``depths``
             (four numbers each), ``num_heads``, ``mlp_ratio`` and ``windows`` (filter window ->
             number of heads). Widths must be multiples of ``num_heads`` and of 4; the windows' heads
             must add up to ``num_heads``; the first entry of ``depths`` builds nothing.
-        in_channels (int): Channels of the input.
-        out_indices (Sequence[int]): Stages to return, of 0..3.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        norm_cfg (dict, optional): Batch norm of the convolutional parts: 'BN' or 'SyncBN'.
-        norm_eval (bool): Keep batch norms in eval mode while training.
-        with_cp (bool): Recompute the encoder blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        in_channels: Channels of the input.
+        out_indices: Stages to return, of 0..3.
+        drop_path_rate: Rate of the last block; it grows linearly from 0.
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        norm_cfg: Batch norm of the convolutional parts: 'BN' or 'SyncBN'.
+        norm_eval: Keep batch norms in eval mode while training.
+        with_cp: Recompute the encoder blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:

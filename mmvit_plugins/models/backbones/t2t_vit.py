@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     Block,
-    Kept,
+    Cache,
     Mlp,
     SqueezeExcite,
     attention,
@@ -87,13 +87,13 @@ def linear_of_normed_patches(
     difference cancels.
 
     Args:
-        x (Tensor): ``(N, C, H, W)``.
-        split (Sequence[int]): Kernel k, stride and padding of the patches.
-        norm (LayerNorm): Over the C k k values of a patch, channel by channel.
-        linear (Linear): From C k k to C' channels.
+        x: ``(N, C, H, W)``.
+        split: Kernel k, stride and padding of the patches.
+        norm: Over the C k k values of a patch, channel by channel.
+        linear: From C k k to C' channels.
 
     Returns:
-        Tensor: ``(N, C', H', W')``.
+        ``(N, C', H', W')``.
     """
     kernel, stride, padding = split
     x, weight = at_least_float32(x), at_least_float32(linear.weight)
@@ -135,12 +135,12 @@ class TokenLayer(nn.Module):
     """Soft split and one layer of attention: ``(N, C, H, W) -> (N, 64, H', W')``.
 
     Args:
-        in_channels (int): C.
-        split (Sequence[int]): Kernel, stride and padding of the soft split.
-        performer (bool): Random features instead of the softmax.
-        scale (float, optional): Of the softmax's products; by default the width of a patch
+        in_channels: C.
+        split: Kernel, stride and padding of the soft split.
+        performer: Random features instead of the softmax.
+        scale: Of the softmax's products; by default the width of a patch
             ``(C k k) ** -0.5``, as the official models have it.
-        drop_rate (float): Dropout after projection and MLP.
+        drop_rate: Dropout after projection and MLP.
     """
 
     def __init__(
@@ -204,14 +204,14 @@ class Attention(nn.Module):
     """Multi-head attention: ``(N, L, C)``, same shape.
 
     Args:
-        channels (int): C.
-        num_heads (int): Number of heads.
-        scale (float, optional): Of the products; by default that of the heads' width.
-        attn_drop_rate (float): Dropout of attention weights.
-        drop_rate (float): Dropout of the output.
-        ghost (bool): Compute half of the queries', keys' and values' channels; the others are these
+        channels: C.
+        num_heads: Number of heads.
+        scale: Of the products; by default that of the heads' width.
+        attn_drop_rate: Dropout of attention weights.
+        drop_rate: Dropout of the output.
+        ghost: Compute half of the queries', keys' and values' channels; the others are these
             times a number. Source: Han et al., "GhostNet", CVPR 2020.
-        se (bool): Weigh the output's channels by :class:`SqueezeExcite`.
+        se: Weigh the output's channels by :class:`SqueezeExcite`.
     """
 
     def __init__(
@@ -334,12 +334,12 @@ class TransformerStage(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(out_channels)
-        self.kept = Kept()  # positions
+        self.cache = Cache()  # positions
 
     def positions(self, rows: int, columns: int) -> torch.Tensor:
         """Fit the table to a grid: ``(1, 1 + rows * columns, C)``."""
         table = self.pos_embed
-        return self.kept(lambda: resize_positions(table, rows, columns), rows, columns, table)
+        return self.cache(lambda: resize_positions(table, rows, columns), rows, columns, table)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Run the stage; hand out the tokens and the sides of their grid."""
@@ -383,31 +383,28 @@ class T2TViT(Backbone):
     The position table is resized bicubically.
 
     Args:
-        arch (str | dict): '7', '10', '12', '14', '19', '24' (tokens by performers), 't_14', 't_19',
-            't_24' (by transformers), '14_resnext', '14_wide', '14_se', '16_ghost', 'dense', or a
-            dict with ``tokens_type``, ``block`` ('vit', 'se', 'ghost' or 'dense'), ``embed_dims``,
-            ``depths`` (one number, or for 'dense' one for each group), ``num_heads`` and
-            ``mlp_ratio``.
-        in_channels (int): Channels of the input.
-        img_size (int): Side of the square that the position table is made for; it fixes no input
-            size.
-        tokens_type (str, optional): 'performer', 'transformer' or 'convolution', instead of the
-            variant's.
-        out_type (str): See above.
-        out_indices (Sequence[int], optional): Stages to return, of 0..2, with 'featmap': by default
+        arch: '7', '10', '12', '14', '19', '24' (tokens by performers), 't_14', 't_19', 't_24' (by
+            transformers), '14_resnext', '14_wide', '14_se', '16_ghost', 'dense', or a dict with
+            ``tokens_type``, ``block`` ('vit', 'se', 'ghost' or 'dense'), ``embed_dims``, ``depths``
+            (one number, or for 'dense' one for each group), ``num_heads`` and ``mlp_ratio``.
+        in_channels: Channels of the input.
+        img_size: Side of the square that the position table is made for; it fixes no input size.
+        tokens_type: 'performer', 'transformer' or 'convolution', instead of the variant's.
+        out_type: See above.
+        out_indices: Stages to return, of 0..2, with 'featmap': by default
             all. The other types are of the last stage.
-        qk_scale (float, optional): Scale of the blocks' products, by default (heads' width)^-0.5.
-        token_qk_scale (float, optional): That of transformer token layers, by default (width of a
+        qk_scale: Scale of the blocks' products, by default (heads' width)^-0.5.
+        token_qk_scale: That of transformer token layers, by default (width of a
             patch)^-0.5, which is not the heads' width.
-        drop_rate (float): Dropout after the embedding, in attention and MLPs of the blocks.
-        attn_drop_rate (float): Dropout of the blocks' attention weights.
-        performer_drop_rate (float): Dropout in performers, which the official code fixes at 0.1.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0. (In the official
+        drop_rate: Dropout after the embedding, in attention and MLPs of the blocks.
+        attn_drop_rate: Dropout of the blocks' attention weights.
+        performer_drop_rate: Dropout in performers, which the official code fixes at 0.1.
+        drop_path_rate: Rate of the last block; it grows linearly from 0. (In the official
             dense variant it grows from group to group, to 3 / 11 of it.)
-        frozen_stages (int): -1 freezes nothing, 0 the first token layer, 1 both, 2 or 3 everything.
-        with_cp (bool): Recompute token layers and blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        frozen_stages: -1 freezes nothing, 0 the first token layer, 1 both, 2 or 3 everything.
+        with_cp: Recompute token layers and blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:

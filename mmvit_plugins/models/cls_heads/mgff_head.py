@@ -27,15 +27,15 @@ class MGFFHead(LinearClsHead):
     cheaper.)
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): C, the neck's ``out_channels``.
-        drop_rate (float): Dropout before the linear layer.
-        aux_in_channels (Sequence[int], optional): C_i of each map; None: no auxiliary classifiers.
-        aux_loss_weight (float): Factor of the sum of the auxiliary losses, ``loss_aux``.
-        loss (dict, optional): The loss, of all classifiers; by default cross entropy.
-        topk (int | Sequence[int]): For the accuracy in training.
-        cal_acc (bool): Whether to log it.
-        init_cfg (dict, optional): mmengine's initialisation; by default that of ``LinearClsHead``.
+        num_classes: Number of classes.
+        in_channels: C, the neck's ``out_channels``.
+        drop_rate: Dropout before the linear layer.
+        aux_in_channels: C_i of each map; None: no auxiliary classifiers.
+        aux_loss_weight: Factor of the sum of the auxiliary losses, ``loss_aux``.
+        loss: The loss, of all classifiers; by default cross entropy.
+        topk: For the accuracy in training.
+        cal_acc: Whether to log it.
+        init_cfg: mmengine's initialisation; by default that of ``LinearClsHead``.
 
     Raises:
         ValueError: For a wrong argument, or other maps than ``aux_in_channels`` announces.

@@ -33,24 +33,23 @@ class AttentionLocalizer(BaseModule):
     The network is frozen: no gradients, and always in eval mode.
 
     Args:
-        vit (dict): Config of mmpretrain's ``VisionTransformer``, ``DistilledVisionTransformer`` or
-            another network with ``layers[i].attn.qkv`` (a linear layer), ``layers[i].attn
-            .num_heads`` and ``num_extra_tokens`` (the class token first, then others, then the
-            patches), whose first convolution cuts the patches. Its ``init_cfg`` says where its
-            weights are.
-        size (int | Sequence[int], optional): Side, or height and width, to which pictures are
+        vit: Config of mmpretrain's ``VisionTransformer``, ``DistilledVisionTransformer`` or another
+            network with ``layers[i].attn.qkv`` (a linear layer), ``layers[i].attn.num_heads`` and
+            ``num_extra_tokens`` (the class token first, then others, then the patches), whose first
+            convolution cuts the patches. Its ``init_cfg`` says where its weights are.
+        size: Side, or height and width, to which pictures are
             resized for it; None: as they come. To another size than it was built for, mmpretrain's
             networks resize their position embedding.
-        mean (Sequence[float], optional): Mean of each channel in the statistics that its weights
+        mean: Mean of each channel in the statistics that its weights
             expect, None for those of the classifier. The classifier adapts the pictures.
-        std (Sequence[float], optional): Deviation of each channel; given if ``mean`` is.
-        method (str): 'sum' adds the weights of all layers, as the paper; 'rollout' multiplies
+        std: Deviation of each channel; given if ``mean`` is.
+        method: 'sum' adds the weights of all layers, as the paper; 'rollout' multiplies
             ``(A + I) / 2`` of all layers, A the mean over the heads.
-        queries (str): 'patch' counts the attention of all patches, 'cls' that of the class token.
-        init_cfg (dict, optional): mmengine's initialisation.
+        queries: 'patch' counts the attention of all patches, 'cls' that of the class token.
+        init_cfg: mmengine's initialisation.
 
     Attributes:
-        needs_maps (bool): False: it is called with pictures, not with the classifier's maps.
+        needs_maps: False: it is called with pictures, not with the classifier's maps.
 
     Raises:
         ValueError: For a wrong argument or another kind of network, naming what is allowed.
@@ -101,7 +100,7 @@ class AttentionLocalizer(BaseModule):
         """Compute the response to pictures ``(N, C, H, W)``, normalised as the weights expect.
 
         Returns:
-            Tensor: ``(N, h, w)``, float32, one value for each patch: what it receives, in the
+            ``(N, h, w)``, float32, one value for each patch: what it receives, in the
             mean over layers and heads (and, for 'cls', times the number of patches). The mean
             over the patches is 1, less what other tokens receive.
 
@@ -141,13 +140,13 @@ def _run(
     """Run a network up to the queries and keys of its last layer.
 
     Args:
-        vit (Module): The network.
-        x (Tensor): ``(N, C, H, W)``.
-        add_layer (Callable): Called without autocast for each layer, with what its ``attn.qkv``
+        vit: The network.
+        x: ``(N, C, H, W)``.
+        add_layer: Called without autocast for each layer, with what its ``attn.qkv``
             gives, ``(N, L, 3 heads d)``, and the number of heads.
 
     Returns:
-        torch.Size: Height and width of the grid of patches.
+        Height and width of the grid of patches.
 
     Raises:
         ValueError: If it runs in another way than a plain vision transformer.

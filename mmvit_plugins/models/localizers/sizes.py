@@ -10,12 +10,12 @@ def check_size(owner: str, name: str, size: int | Sequence[int] | None) -> tuple
     """Read a side, or height and width.
 
     Args:
-        owner (str): The class to name in the error.
-        name (str): The argument's name.
-        size (int | Sequence[int], optional): Its value; None stays None.
+        owner: The class to name in the error.
+        name: The argument's name.
+        size: Its value; None stays None.
 
     Returns:
-        tuple[int, int] | None: Height and width.
+        Height and width.
 
     Raises:
         ValueError: It is none of these.

@@ -9,7 +9,7 @@ def check_options(owner: str, **options: tuple[object, Sequence]) -> None:
     """Refuse what is not on offer.
 
     Args:
-        owner (str): The class to name in the error.
+        owner: The class to name in the error.
         options: Argument's name to its value and what is allowed.
 
     Raises:
@@ -24,8 +24,8 @@ def check_positive(owner: str, many: bool = False, **values: object) -> None:
     """Refuse what is no positive integer or, with ``many``, no sequence of them.
 
     Args:
-        owner (str): The class to name in the error.
-        many (bool): Whether the values are sequences.
+        owner: The class to name in the error.
+        many: Whether the values are sequences.
         values: Argument's name to its value.
 
     Raises:
@@ -43,9 +43,9 @@ def check_maps(owner: str, inputs: Sequence[torch.Tensor], in_channels: Sequence
     """Refuse other maps than were announced.
 
     Args:
-        owner (str): The class to name in the error.
-        inputs (Sequence[Tensor]): What came in the place of maps ``(N, C_i, H_i, W_i)``.
-        in_channels (Sequence[int]): C_i.
+        owner: The class to name in the error.
+        inputs: What came in the place of maps ``(N, C_i, H_i, W_i)``.
+        in_channels: C_i.
 
     Raises:
         ValueError: Naming the first that does not fit.
