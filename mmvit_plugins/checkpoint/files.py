@@ -38,9 +38,10 @@ def convert_state(state: Mapping, to: str = 'ours') -> tuple[dict, list[str]]:
         for layout in layouts:
             if to not in ('ours', _origin(layout)):
                 continue
-            for prefix in find_prefixes(
-                out, [layout.anchor if to == 'ours' else layout.our_anchor]
-            ):
+            anchor = layout.anchor if to == 'ours' else layout.our_anchor
+            for prefix in find_prefixes(out, [anchor]):
+                if not layout.belongs(out, prefix):
+                    continue
                 target, convert, classifier = prefix, layout.to_ours, {}
                 if to != 'ours':
                     convert = layout.from_ours

@@ -56,10 +56,10 @@ class TwoStageClassifier(ImageClassifier):
         backbone: As in ``ImageClassifier``, and so the next two.
         neck: The neck.
         head: One of mmpretrain's or ours whose output is one logit for each class.
-        localizer: ``mmvit_plugins.AttentionLocalizer``,
-            ``mmvit_plugins.ActivationLocalizer`` or another module with their attributes. One that needs no maps
-            gets the picture as the first look sees it, or as it came if its ``size`` is set, in
-            its own ``mean`` and ``std`` if it has them; channels are in the classifier's order.
+        localizer: ``mmvit_plugins.AttentionLocalizer``, ``mmvit_plugins.ActivationLocalizer`` or
+            another module with their attributes. One that needs no maps gets the picture as the
+            first look sees it, or as it came if its ``size`` is set, in its own ``mean`` and
+            ``std`` if it has them; channels are in the classifier's order.
         input_size: Side, or height and width, that the classifier
             works at; None: the size as it comes.
         box: Arguments of ``find_boxes``.
