@@ -15,9 +15,10 @@ class Cache(nn.Module):
     """One value, made again when what it was made from has changed. No gradient flows through it.
 
     Tensors count as changed when they are written to or exchanged. A write through ``.data`` cannot
-    be seen: as a child of the module that uses it, this forgets on every ``train()`` and
+    be seen: as a child of the module that uses it, this clears itself on every ``train()`` and
     ``eval()``, which the hosts call where they exchange weights. Nothing is kept while a graph is
-    is_capturing, or of tensors without memory.
+    captured, or of tensors without memory, or of those that inference mode made: these do not tell
+    when they are written to.
 
     Args:
         limit: Most elements of a tensor that is kept; larger ones are made anew.
@@ -39,16 +40,18 @@ class Cache(nn.Module):
 
     def forward(self, make: Callable[[], Value], *made_from: object) -> Value:
         """Hand out the value, after making it if need be."""
-        made_from = [_fingerprint(x) if isinstance(x, torch.Tensor) else x for x in made_from]
-        if is_capturing() or None in made_from:
+        if is_capturing():
             return make()
-        if self.made_from == made_from:
+        key = [_fingerprint(x) if isinstance(x, torch.Tensor) else x for x in made_from]
+        if None in key:
+            return make()
+        if self.made_from == key:
             return self.value
         # what inference mode makes, training could not use later
         with torch.inference_mode(False), torch.no_grad():
             value = make()
         if self.limit is None or value.numel() <= self.limit:
-            self.made_from, self.value = made_from, value
+            self.made_from, self.value = key, value
         else:
             self.clear()
         return value

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 
-from .sizes import contiguous, crop, pad, statically_known
+from .sizes import crop, pad, statically_known
 
 
 def window_partition(x: torch.Tensor, count: Sequence[int], size: Sequence[int]) -> torch.Tensor:
@@ -20,9 +21,8 @@ def window_partition(x: torch.Tensor, count: Sequence[int], size: Sequence[int])
     x = pad(x, (rows * height, columns * width))
     if statically_known(rows == 1) and statically_known(columns == 1):
         return x.flatten(1, 2).unsqueeze(1)
-    batch, channels = x.shape[0], x.shape[3]
-    x = x.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3)
-    return contiguous(x).view(batch, rows * columns, height * width, channels)
+    pattern = 'n (rows h) (columns w) c -> n (rows columns) (h w) c'
+    return rearrange(x, pattern, rows=rows, columns=columns)
 
 
 def window_reverse(
@@ -30,8 +30,9 @@ def window_reverse(
 ) -> torch.Tensor:
     """Undo :func:`window_partition`: ``(N, windows, places, C)`` to a map of ``sides``."""
     (rows, columns), (height, width) = count, size
-    batch, channels = x.shape[0], x.shape[-1]
-    x = x.view(batch, rows, columns, height, width, channels)
-    if not (statically_known(rows == 1) and statically_known(columns == 1)):
-        x = contiguous(x.transpose(2, 3))
-    return crop(x.view(batch, rows * height, columns * width, channels), sides)
+    if statically_known(rows == 1) and statically_known(columns == 1):
+        x = x.squeeze(1).unflatten(1, (height, width))
+    else:
+        pattern = 'n (rows columns) (h w) c -> n (rows h) (columns w) c'
+        x = rearrange(x, pattern, rows=rows, columns=columns, h=height, w=width)
+    return crop(x, sides)

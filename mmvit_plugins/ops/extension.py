@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torchvision  # registers the operators below
+from einops import rearrange
 from torch import Tensor
 
 from .layout import contiguous
@@ -249,8 +250,9 @@ def _sample_grids(
 
 def _cells(samples: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Gather the samples of each cell: ``(R, C, H * h, W * w) -> (R, C, H, W, h * w)``."""
-    samples = samples.reshape(*samples.shape[:2], size[0], grid[0], size[1], grid[1])
-    return samples.transpose(3, 4).flatten(-2)
+    (rows, columns), (h, w) = size, grid
+    pattern = 'r c (rows h) (columns w) -> r c rows columns (h w)'
+    return rearrange(samples, pattern, rows=rows, columns=columns, h=h, w=w)
 
 
 def roi_pool_forward(

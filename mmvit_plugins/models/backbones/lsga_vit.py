@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
@@ -100,9 +101,9 @@ class SelfAttention(nn.Module):
             q, k, v = self.q(x), x, x
         else:
             q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, v = (rearrange(t, 'n l (h d) -> n h l d', h=self.num_heads) for t in (q, k, v))
         x = attention(q, k, v, bias, dropout_p=self.attn_drop_rate if self.training else 0.0)
-        return self.drop(self.proj(x.transpose(1, 2).flatten(2)))
+        return self.drop(self.proj(rearrange(x, 'n h l d -> n l (h d)')))
 
 
 class LightAttention(SelfAttention):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -150,12 +151,12 @@ def attend(
     """
     queries = windows.partition(q, windows.query_size)
     keys, values = (windows.partition(t, windows.size) for t in (k, v))
-    heads = [t.unflatten(-1, (num_heads, -1)).transpose(1, 2) for t in (queries, keys, values)]
+    heads = [rearrange(t, 'b l (h d) -> b h l d', h=num_heads) for t in (queries, keys, values)]
     out, received = attention_and_means(*heads, windows.mask, windows.query_share)
     if rescale:
         received = received * windows.fill
     return (
-        windows.reverse(out.transpose(1, 2).flatten(2), windows.query_size, q.shape[1:3]),
+        windows.reverse(rearrange(out, 'b h l d -> b l (h d)'), windows.query_size, q.shape[1:3]),
         windows.reverse(received.unsqueeze(-1), windows.size, k.shape[1:3]).squeeze(-1),
     )
 
@@ -394,9 +395,9 @@ class SelfGuidedAttention(nn.Module):
     ) -> tuple[torch.Tensor, None]:
         """Mix a map; the importance is used up, the windows do not matter."""
         source = self.merged(x, importance) if self.regions else self.pooled(x)
-        q, (k, v) = self.q(x).flatten(1, 2), self.kv(source).chunk(2, dim=-1)
-        q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
-        out = attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        q = rearrange(self.q(x), 'n y x (h d) -> n h (y x) d', h=self.num_heads)
+        k, v = rearrange(self.kv(source), 'n l (kv h d) -> kv n h l d', kv=2, h=self.num_heads)
+        out = rearrange(attention(q, k, v), 'n h l d -> n l (h d)').view(x.shape)
         return self.proj(out + self.lepe(x)), None
 
 

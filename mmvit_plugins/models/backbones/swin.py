@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from math import isqrt
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -160,7 +161,7 @@ class WindowAttention(nn.Module):
             qkv = windows.partition(self.qkv(x), self.qkv.bias)
         else:
             qkv = self.qkv(windows.partition(x, self.qkv.bias))
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        q, k, v = rearrange(qkv, 'n w l (qkv h d) -> qkv n w h l d', qkv=3, h=self.num_heads)
         drop = self.attn_drop_rate if self.training else 0.0
         if torch.is_grad_enabled():
             bias = self.bias(windows)
@@ -168,7 +169,8 @@ class WindowAttention(nn.Module):
             table = self.relative_position_bias_table
             bias = self.cache(lambda: self.bias(windows), windows, table)
         out = attention(q, k, v, bias, dropout_p=drop)
-        return self.drop(self.proj(windows.reverse(out.transpose(2, 3).flatten(3))))
+        out = rearrange(out, 'n w h l d -> n w l (h d)')
+        return self.drop(self.proj(windows.reverse(out)))
 
 
 class Stem(nn.Module):

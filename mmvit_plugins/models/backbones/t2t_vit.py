@@ -16,6 +16,7 @@ from math import isqrt
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -171,16 +172,15 @@ class TokenLayer(nn.Module):
         dtype = self.qkv.weight.dtype
         with torch.autocast(x.device.type, enabled=False):
             qkv = linear_of_normed_patches(x, self.split, self.norm1, self.qkv)
-            qkv = qkv.permute(0, 2, 3, 1)
-            sides = qkv.shape[1:3]
-            q, k, v = qkv.flatten(1, 2).chunk(3, dim=-1)
+            sides = qkv.shape[2:]
+            q, k, v = rearrange(qkv, 'n c h w -> n (h w) c').chunk(3, dim=-1)
             if self.features is not None:
                 out = performer(q, k, v, self.features.to(v.dtype)).to(dtype)
                 x = self._mix(out, v.to(dtype))
         if self.features is None:
             q, k, v = (t.to(dtype).unsqueeze(1) for t in (q, k, v))
             x = self._mix(attention(q, k, v, scale=self.scale).squeeze(1), v.squeeze(1))
-        return x.unflatten(1, sides).permute(0, 3, 1, 2)
+        return rearrange(x, 'n (h w) c -> n c h w', h=sides[0], w=sides[1])
 
     def _mix(self, out: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Finish the layer; the way round attention is from the values, not from the input."""
@@ -240,10 +240,10 @@ class Attention(nn.Module):
         qkv = self.qkv(x).unflatten(-1, (3, -1))
         if self.cheap is not None:
             qkv = torch.cat((qkv, qkv * self.cheap), dim=-1)
-        q, k, v = qkv.unflatten(-1, (self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = rearrange(qkv, 'n l qkv (h d) -> qkv n h l d', h=self.num_heads)
         drop = self.attn_drop_rate if self.training else 0.0
         out = attention(q, k, v, scale=self.scale, dropout_p=drop)
-        return self.drop(self.se(self.proj(out.transpose(1, 2).flatten(2))))
+        return self.drop(self.se(self.proj(rearrange(out, 'n h l d -> n l (h d)'))))
 
 
 def ghost_factors(copies: int, channels: int) -> nn.Parameter:
@@ -345,7 +345,7 @@ class TransformerStage(nn.Module):
         """Run the stage; hand out the tokens and the sides of their grid."""
         x = self.embed(x)
         sides = x.shape[2], x.shape[3]
-        x = x.flatten(2).transpose(1, 2)
+        x = rearrange(x, 'n c h w -> n (h w) c')
         x = torch.cat((self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1), x), dim=1)
         x = self.drop(x + self.positions(*sides).to(x.dtype))
         for block in self.blocks:
@@ -583,7 +583,7 @@ class T2TViT(Backbone):
             outs.append(x)
         x, sides = self.stages[2](x)
         if self.out_type == 'featmap':
-            outs.append(x[:, 1:].unflatten(1, sides).permute(0, 3, 1, 2))
+            outs.append(rearrange(x[:, 1:], 'n (h w) c -> n c h w', h=sides[0], w=sides[1]))
             return tuple(outs[i] for i in self.out_indices)
         if self.out_type == 'cls_token':
             return (x[:, 0],)

@@ -7,6 +7,7 @@ added over queries, heads and layers, is its importance. Rollout: Abnar and Zuid
 from collections.abc import Callable, Sequence
 
 import torch
+from einops import rearrange
 from mmengine.model import BaseModule
 from torch import nn
 
@@ -201,8 +202,8 @@ def _run(
 
 def _weights(qkv: torch.Tensor, heads: int, rows: slice = slice(None)) -> torch.Tensor:
     """Compute attention weights ``(N, heads, len(rows), L)`` from ``(N, L, 3 heads d)``."""
-    qkv = qkv.unflatten(2, (3, heads, -1)).transpose(1, 3)  # (N, heads, 3, L, d)
-    q, k, _ = qkv.to(torch.promote_types(qkv.dtype, torch.float32)).unbind(2)
+    qkv = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
+    q, k, _ = rearrange(qkv, 'n l (qkv h d) -> qkv n h l d', qkv=3, h=heads)
     return (q[:, :, rows] * q.shape[-1] ** -0.5 @ k.mT).softmax(dim=-1)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from mmengine.model import BaseModule
 from torch import nn
 
@@ -80,10 +81,9 @@ class Unify(nn.Module):
     def _multiply(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve by a product of matrices, which is faster for few places."""
         k = self.kernel_size
-        x = x.permute(0, 2, 3, 1)
-        x = x.unflatten(2, (x.shape[2] // k, k)).unflatten(1, (x.shape[1] // k, k))
-        weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(x.transpose(2, 3).flatten(3), weight, self.conv.bias).permute(0, 3, 1, 2)
+        x = rearrange(x, 'n c (h i) (w j) -> n h w (i j c)', i=k, j=k)
+        weight = rearrange(self.conv.weight, 'd c i j -> d (i j c)')
+        return F.linear(x, weight, self.conv.bias).permute(0, 3, 1, 2)
 
 
 def fit(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
@@ -146,9 +146,10 @@ class SpatialAttention(nn.Module):
         if self.num_heads == 1 and whole and not drop and not torch.is_grad_enabled():
             out = self._one_head(t)
         else:
-            qkv = self.qkv(t).unflatten(-1, (3, self.num_heads, -1))
-            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-            out = attention(q, k, v, self.bias(), dropout_p=drop).transpose(1, 2).flatten(2)
+            qkv = self.qkv(t)
+            q, k, v = rearrange(qkv, 'n l (qkv h d) -> qkv n h l d', qkv=3, h=self.num_heads)
+            out = attention(q, k, v, self.bias(), dropout_p=drop)
+            out = rearrange(out, 'n h l d -> n l (h d)')
             out = out if self.proj is None else self.proj(out)
         return x + out if self.residual else out
 
