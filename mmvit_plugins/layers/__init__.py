@@ -1,4 +1,4 @@
-"""Layers that more than one backbone uses; they need torch only."""
+"""Layers that more than one backbone uses; they need torch and einops only."""
 
 from .attention import attention
 from .block import Block

@@ -265,7 +265,7 @@ def test_dropouts_act_in_training_only():
     ('options', 'message'),
     [
         ({'arch': 'huge'}, "arch='huge' is unknown"),
-        ({'arch': SMALL | {'depths': (2, 2, 2)}}, 'four positive entries'),
+        ({'arch': SMALL | {'depths': (2, 2, 2)}}, '4 positive integers'),
         ({'arch': SMALL | {'num_heads': (3, 2, 2, 4)}}, 'multiples of num_heads'),
         ({'window_size': 0}, 'window_size=0 must be a positive integer'),
         ({'small_map': 'mmseg'}, "small_map='mmseg' must be one of"),

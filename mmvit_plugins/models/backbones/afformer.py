@@ -28,6 +28,7 @@ from ...layers import (
     init_weights,
 )
 from ...registry import MODELS
+from ..checks import check_positive
 from .base import Backbone
 
 # Widths of the four stages, encoder blocks of each (stage 1 has none: its entry only takes a slot
@@ -314,11 +315,7 @@ class AFFormer(Backbone):
         mlp_ratio: float,
         windows: dict,
     ) -> None:
-        if len(embed_dims) != 4 or len(depths) != 4:
-            raise ValueError(
-                f'AFFormer: embed_dims={tuple(embed_dims)} and depths={tuple(depths)} must have '
-                'four entries each, one for each stage'
-            )
+        check_positive('AFFormer', entries=4, embed_dims=embed_dims, depths=depths)
         if sum(windows.values()) != num_heads:
             raise ValueError(
                 f'AFFormer: windows={windows} share out {sum(windows.values())} heads, but '
@@ -332,10 +329,8 @@ class AFFormer(Backbone):
                 f'AFFormer: embed_dims={tuple(embed_dims)} must be multiples of num_heads='
                 f'{num_heads} and of {len(POOL_SIZES)} from the second on, and even in the first'
             )
-        if min(depths[1:]) < 1 or mlp_ratio <= 0:
-            raise ValueError(
-                f'AFFormer: depths={tuple(depths)} and mlp_ratio={mlp_ratio} must be positive'
-            )
+        if mlp_ratio <= 0:
+            raise ValueError(f'AFFormer: mlp_ratio={mlp_ratio} must be positive')
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the chosen stages' maps, in channels-last memory."""

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, compare, read_checkpoint
+from ..checks import check_positive, check_rate
 
 
 def repeat_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
@@ -69,8 +70,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
     ):
         super().__init__(init_cfg)
         name, stages = type(self).__name__, len(stage_channels)
-        if not isinstance(in_channels, int) or in_channels < 1:
-            raise ValueError(f'{name}: in_channels={in_channels!r} must be a positive integer')
+        check_positive(name, in_channels=in_channels)
+        check_rate(name, drop_path_rate=drop_path_rate)
         indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
         positive = [i + stages if isinstance(i, int) and i < 0 else i for i in indices]
         if (
@@ -81,8 +82,6 @@ class Backbone(ConvertsOnLoad, BaseModule):
             raise ValueError(
                 f'{name}: out_indices={out_indices!r} must be ascending stages of 0..{stages - 1}'
             )
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'{name}: drop_path_rate={drop_path_rate!r} must be in [0, 1)')
         if frozen_stages not in range(-1, stages + 1):
             raise ValueError(f'{name}: frozen_stages={frozen_stages!r} must be -1..{stages}')
         self.in_channels = in_channels

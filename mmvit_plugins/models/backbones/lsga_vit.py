@@ -33,6 +33,7 @@ from ...layers import (
     resize_table,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive, check_size
 from .base import Backbone
 
 ATTENTIONS = ('slots', 'paper', 'self')
@@ -320,15 +321,24 @@ class LSGAViT(Backbone):
         init_cfg: dict | None = None,
     ):
         depths, heads = tuple(depths), tuple(num_heads)
-        window = (window_size,) * 2 if isinstance(window_size, int) else tuple(window_size)
-        self._check(window, embed_dims, depths, heads, mlp_ratio, sigma)
-        for name, value, allowed in (
-            ('attention', attention, ATTENTIONS),
-            ('position', position, POSITIONS),
-            ('out_type', out_type, OUT_TYPES),
-        ):
-            if value not in allowed:
-                raise ValueError(f'LSGAViT: {name}={value!r} is unknown; choose from {allowed}')
+        window = check_size('LSGAViT', 'window_size', window_size)
+        check_options(
+            'LSGAViT',
+            attention=(attention, ATTENTIONS),
+            position=(position, POSITIONS),
+            out_type=(out_type, OUT_TYPES),
+        )
+        check_positive('LSGAViT', many=True, depths=depths)
+        check_positive('LSGAViT', entries=len(depths), num_heads=heads)
+        if any(embed_dims * 2**i % number for i, number in enumerate(heads)):
+            raise ValueError(
+                f'LSGAViT: embed_dims={embed_dims}, doubled from stage to stage, must be multiples '
+                f'of num_heads={heads}'
+            )
+        if mlp_ratio <= 0 or (sigma is not None and sigma <= 0):
+            raise ValueError(
+                f'LSGAViT: mlp_ratio={mlp_ratio} and sigma={sigma} must be positive numbers'
+            )
         stages = len(depths)
         channels = [embed_dims * 2**i for i in range(stages)]
         super().__init__(
@@ -375,35 +385,6 @@ class LSGAViT(Backbone):
             if isinstance(module, SlotAttention):
                 module.reset_value()
         self._freeze()
-
-    @staticmethod
-    def _check(
-        window: Sequence[int],
-        embed_dims: int,
-        depths: Sequence[int],
-        heads: Sequence[int],
-        mlp_ratio: float,
-        sigma: float | None,
-    ) -> None:
-        if len(window) != 2 or any(not isinstance(side, int) or side < 1 for side in window):
-            raise ValueError(
-                f'LSGAViT: window_size={window!r} must be a positive integer, or height and width'
-            )
-        for name, values in {'depths': depths, 'num_heads': heads}.items():
-            if not values or len(values) != len(depths) or min(values) < 1:
-                raise ValueError(
-                    f'LSGAViT: depths={depths} and num_heads={heads} must have a positive entry '
-                    f'for each stage; {name} has not'
-                )
-        if any(embed_dims * 2**i % number for i, number in enumerate(heads)):
-            raise ValueError(
-                f'LSGAViT: embed_dims={embed_dims}, doubled from stage to stage, must be multiples '
-                f'of num_heads={heads}'
-            )
-        if mlp_ratio <= 0 or (sigma is not None and sigma <= 0):
-            raise ValueError(
-                f'LSGAViT: mlp_ratio={mlp_ratio} and sigma={sigma} must be positive numbers'
-            )
 
     def _check_center(self, sides: Sequence[int]) -> None:
         """Refuse even maps where the Gaussian would not be round the labelled pixel."""

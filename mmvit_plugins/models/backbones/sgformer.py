@@ -36,6 +36,7 @@ from ...layers import (
     window_reverse,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive, check_size
 from .base import Backbone
 
 _SMALL = {'embed_dims': (64, 128, 256, 512), 'num_heads': (2, 4, 8, 16)}
@@ -590,16 +591,10 @@ class SGFormer(Backbone):
     ):
         arch = self.resolve_arch(arch)
         self._check_arch(**arch)
-        if coarse not in ('window', 'global'):
-            raise ValueError(f"SGFormer: coarse={coarse!r} must be 'window' or 'global'")
-        for name, cap in (('kv_cap', kv_cap), ('last_kv_cap', last_kv_cap)):
-            if cap is not None and (not isinstance(cap, int) or cap < 1):
-                raise ValueError(f'SGFormer: {name}={cap!r} must be a positive integer or None')
-        sides = [img_size] * 2 if isinstance(img_size, int) else list(img_size)
-        if len(sides) != 2 or min(sides) < 1:
-            raise ValueError(
-                f'SGFormer: img_size={img_size!r} must be a positive number or (height, width)'
-            )
+        check_options('SGFormer', coarse=(coarse, ('window', 'global')))
+        caps = {'kv_cap': kv_cap, 'last_kv_cap': last_kv_cap}  # None: no limit
+        check_positive('SGFormer', **{k: cap for k, cap in caps.items() if cap is not None})
+        sides = check_size('SGFormer', 'img_size', img_size)
         dims, depths = arch['embed_dims'], arch['depths']
         super().__init__(
             in_channels=in_channels,
@@ -650,12 +645,7 @@ class SGFormer(Backbone):
         mlp_ratio: float,
     ) -> None:
         numbers = {'embed_dims': embed_dims, 'num_heads': num_heads, 'depths': depths}
-        for name, values in numbers.items():
-            if len(values) != 4 or min(values) < 1:
-                raise ValueError(
-                    f'SGFormer: {name}={tuple(values)} must have four positive entries, one for '
-                    'each stage'
-                )
+        check_positive('SGFormer', entries=4, **numbers)
         if any(dim % heads for dim, heads in zip(embed_dims, num_heads, strict=True)):
             raise ValueError(
                 f'SGFormer: embed_dims={tuple(embed_dims)} must be multiples of num_heads='

@@ -36,6 +36,7 @@ from ...layers import (
     window_reverse,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive
 from .base import Backbone
 
 _TINY = {
@@ -304,10 +305,7 @@ class SwinTransformer(Backbone):
         if window_size is not None:
             arch = {**arch, 'window_size': window_size}
         self._check_arch(**arch)
-        if small_map not in (None, *SMALL_MAPS):
-            raise ValueError(
-                f'SwinTransformer: small_map={small_map!r} must be one of {SMALL_MAPS}, or None'
-            )
+        check_options('SwinTransformer', small_map=(small_map, (*SMALL_MAPS, None)))
         channels = [arch['embed_dims'] * 2**i for i in range(4)]
         # which stage's merged tokens a stage returns
         outs = (1, 2, 3, 3) if out_after_downsample else (0, 1, 2, 3)
@@ -346,20 +344,12 @@ class SwinTransformer(Backbone):
     def _check_arch(
         embed_dims: int, depths: Sequence[int], num_heads: Sequence[int], window_size: int
     ) -> None:
-        for name, values in {'depths': depths, 'num_heads': num_heads}.items():
-            if len(values) != 4 or min(values) < 1:
-                raise ValueError(
-                    f'SwinTransformer: {name}={tuple(values)} must have four positive entries, one '
-                    'for each stage'
-                )
+        check_positive('SwinTransformer', entries=4, depths=depths, num_heads=num_heads)
+        check_positive('SwinTransformer', embed_dims=embed_dims, window_size=window_size)
         if any(embed_dims * 2**i % heads for i, heads in enumerate(num_heads)):
             raise ValueError(
                 f'SwinTransformer: embed_dims={embed_dims}, doubled from stage to stage, must be '
                 f'multiples of num_heads={tuple(num_heads)}'
-            )
-        if not isinstance(window_size, int) or window_size < 1:
-            raise ValueError(
-                f'SwinTransformer: window_size={window_size!r} must be a positive integer'
             )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

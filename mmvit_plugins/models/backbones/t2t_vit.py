@@ -32,6 +32,7 @@ from ...layers import (
     resize_table,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive
 from .base import Backbone, repeat_channels
 
 _VIT = {'tokens_type': 'performer', 'block': 'vit', 'mlp_ratio': 3}
@@ -69,6 +70,7 @@ FEATURES = 32  # random features of a performer
 GROWTH = 64  # channels that a dense block adds
 SE_RATIO = 16
 TOKENS_TYPES = ('performer', 'transformer', 'convolution')
+BLOCKS = ('vit', 'se', 'ghost', 'dense')
 OUT_TYPES = ('featmap', 'cls_token', 'avg_featmap', 'raw')
 
 
@@ -437,8 +439,7 @@ class T2TViT(Backbone):
         if tokens_type is not None:
             arch = {**arch, 'tokens_type': tokens_type}
         widths = self._check_arch(**arch)
-        if out_type not in OUT_TYPES:
-            raise ValueError(f'T2TViT: out_type={out_type!r} is unknown; choose from {OUT_TYPES}')
+        check_options('T2TViT', out_type=(out_type, OUT_TYPES))
         if out_indices is None:
             out_indices = (0, 1, 2) if out_type == 'featmap' else (2,)
         if not isinstance(img_size, int) or img_size < STRIDES[2]:
@@ -516,15 +517,10 @@ class T2TViT(Backbone):
         mlp_ratio: float,
     ) -> list[int | None]:
         """List the width of every block, None for a transition, and then that of the output."""
-        if tokens_type not in TOKENS_TYPES:
-            raise ValueError(
-                f'T2TViT: tokens_type={tokens_type!r} is unknown; choose from {TOKENS_TYPES}'
-            )
-        if block not in ('vit', 'se', 'ghost', 'dense'):
-            raise ValueError(
-                f"T2TViT: block={block!r} is unknown; choose from 'vit', 'se', 'ghost', 'dense'"
-            )
-        if not depths or min(depths) < 1 or (len(depths) > 1 and block != 'dense'):
+        check_options('T2TViT', tokens_type=(tokens_type, TOKENS_TYPES), block=(block, BLOCKS))
+        check_positive('T2TViT', many=True, depths=depths)
+        check_positive('T2TViT', embed_dims=embed_dims, num_heads=num_heads)
+        if len(depths) > 1 and block != 'dense':
             raise ValueError(
                 f"T2TViT: depths={tuple(depths)} must be one positive number, or with block='dense'"
                 ' one for each group'
@@ -538,10 +534,10 @@ class T2TViT(Backbone):
                 widths.append(width)
                 width += GROWTH if block == 'dense' else 0
         wrong = [channels for channels in widths if channels and channels % num_heads]
-        if wrong or embed_dims < 1:
+        if wrong:
             raise ValueError(
-                f'T2TViT: the width {(wrong or [embed_dims])[0]} of a block must be a positive '
-                f'multiple of num_heads={num_heads}'
+                f'T2TViT: the width {wrong[0]} of a block must be a multiple of num_heads='
+                f'{num_heads}'
             )
         if block == 'ghost' and (embed_dims % 2 or mlp_ratio != int(mlp_ratio) or mlp_ratio < 2):
             raise ValueError(

@@ -19,7 +19,8 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ...registry import MODELS
-from ..localizers import check_size, crop_boxes, find_boxes, resize_pictures
+from ..checks import check_options, check_size
+from ..localizers import crop_boxes, find_boxes, resize_pictures
 
 FUSIONS = ('logit_mean', 'prob_mean', 'logit_max', 'stage2')
 
@@ -101,8 +102,7 @@ class TwoStageClassifier(ImageClassifier):
                 'TwoStageClassifier: localizer=None came, but a localizer finds the object; give '
                 "one such as dict(type='mmvit_plugins.ActivationLocalizer'), or use ImageClassifier"
             )
-        if fusion not in FUSIONS:
-            raise ValueError(f'TwoStageClassifier: fusion={fusion!r} must be one of {FUSIONS}')
+        check_options('TwoStageClassifier', fusion=(fusion, FUSIONS))
         if not 0 <= crop_in_train <= 1:
             raise ValueError(
                 f'TwoStageClassifier: crop_in_train={crop_in_train!r} must be a probability, 0 to 1'
@@ -112,7 +112,9 @@ class TwoStageClassifier(ImageClassifier):
                 f'TwoStageClassifier: stage_weights={stage_weights!r} must be two numbers, not '
                 'negative and not both 0'
             )
-        self.input_size = check_size('TwoStageClassifier', 'input_size', input_size)
+        self.input_size = None
+        if input_size is not None:
+            self.input_size = check_size('TwoStageClassifier', 'input_size', input_size)
         self.box = _checked_box(box or {})
         self.fusion = fusion
         self.stage_weights = tuple(weight / sum(stage_weights) for weight in stage_weights)

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ...registry import MODELS
+from ..checks import check_positive
 
 
 @MODELS.register_module()
@@ -61,15 +62,8 @@ class MGFFHead(LinearClsHead):
             topk=(topk,) if isinstance(topk, int) else tuple(topk),
             cal_acc=cal_acc,
         )
-        if aux_in_channels is not None and (
-            isinstance(aux_in_channels, int)
-            or not aux_in_channels
-            or any(not isinstance(c, int) or c < 1 for c in aux_in_channels)
-        ):
-            raise ValueError(
-                f'MGFFHead: aux_in_channels={aux_in_channels!r} must be None or a positive number '
-                'for each map'
-            )
+        if aux_in_channels is not None:
+            check_positive('MGFFHead', many=True, aux_in_channels=aux_in_channels)
         self.aux_in_channels = tuple(aux_in_channels or ())
         self.aux_loss_weight = aux_loss_weight
         self.drop = nn.Dropout(drop_rate)

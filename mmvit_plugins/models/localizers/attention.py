@@ -12,7 +12,8 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from ...registry import MODELS
-from .sizes import check_size, resize_pictures
+from ..checks import check_options, check_size
+from .sizes import resize_pictures
 
 METHODS = ('sum', 'rollout')
 QUERIES = ('patch', 'cls')
@@ -69,15 +70,12 @@ class AttentionLocalizer(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        if method not in METHODS:
-            raise ValueError(f'AttentionLocalizer: method={method!r} must be one of {METHODS}')
-        if queries not in QUERIES:
-            raise ValueError(f'AttentionLocalizer: queries={queries!r} must be one of {QUERIES}')
+        check_options('AttentionLocalizer', method=(method, METHODS), queries=(queries, QUERIES))
         if (mean is None) != (std is None):
             raise ValueError(
                 f'AttentionLocalizer: mean={mean!r} and std={std!r} came; give both or neither'
             )
-        self.size = check_size('AttentionLocalizer', 'size', size)
+        self.size = None if size is None else check_size('AttentionLocalizer', 'size', size)
         self.mean = mean
         self.std = std
         self.method = method

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..checks import check_options
+
 THRESHOLDS = ('mean', 'otsu')
 FLAT = 1e-5  # what varies by less, relative to its largest value, is rounding
 
@@ -62,8 +64,7 @@ def find_boxes(
     Raises:
         ValueError: For a wrong argument, naming what is allowed.
     """
-    if threshold not in THRESHOLDS:
-        raise ValueError(f'find_boxes: threshold={threshold!r} must be one of {THRESHOLDS}')
+    check_options('find_boxes', threshold=(threshold, THRESHOLDS))
     shares = dict(
         clip_quantile=clip_quantile, min_side=min_side, min_area=min_area, max_area=max_area
     )

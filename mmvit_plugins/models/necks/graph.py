@@ -14,7 +14,7 @@ from torch import nn
 
 from ...checkpoint import ConvertsOnLoad
 from ...layers import attention, init_linears
-from .checks import check_options, check_positive
+from ..checks import check_options, check_positive
 
 ADJACENCIES = ('learned_dynamic', 'similarity', 'identity', None)
 ADJ_INITS = ('balanced', 'pim')

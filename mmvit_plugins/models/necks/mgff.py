@@ -27,7 +27,7 @@ from ...layers import (
     statically_known,
 )
 from ...registry import MODELS
-from .checks import check_maps, check_options, check_positive
+from ..checks import check_maps, check_options, check_positive, check_rate, check_size
 from .graph import POOLS, GraphFusion
 
 FUSES = ('node', 'channel')
@@ -292,19 +292,14 @@ class MGFF(BaseModule):
             )
         self.grid = None
         if grid_size is not None:
-            sides = (grid_size,) * 2 if isinstance(grid_size, int) else grid_size
-            check_positive('MGFF', many=True, grid_size=sides)
-            self.grid = tuple(sides)
-            if len(self.grid) != 2:
-                raise ValueError(f'MGFF: grid_size={grid_size!r} must be one or two integers')
+            self.grid = check_size('MGFF', 'grid_size', grid_size)
         channels = self.in_channels[-1] if embed_dims is None else embed_dims
         num_outs = maps if num_outs is None else num_outs
         sizes = dict(embed_dims=channels, num_heads=num_heads, num_outs=num_outs)
         check_positive(
             'MGFF', **sizes, out_channels=out_channels, se_ratio=1 if se_ratio is None else se_ratio
         )
-        if not 0 <= attn_drop_rate < 1:
-            raise ValueError(f'MGFF: attn_drop_rate={attn_drop_rate!r} must be in [0, 1)')
+        check_rate('MGFF', attn_drop_rate=attn_drop_rate)
         if attention and channels % num_heads:
             raise ValueError(
                 f'MGFF: num_heads={num_heads} must divide embed_dims={channels}; change either, or '

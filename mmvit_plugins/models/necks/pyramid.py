@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from ...registry import MODELS
-from .checks import check_maps, check_positive
+from ..checks import check_maps, check_positive
 
 
 class Rescale(nn.Sequential):
