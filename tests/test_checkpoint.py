@@ -6,11 +6,14 @@ import logging
 import sys
 from types import ModuleType, SimpleNamespace
 
+import detection
+import hosts
 import pytest
 import torch
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpretrain.registry import MODELS as PRETRAIN
@@ -201,6 +204,81 @@ def test_round_trip_to_the_official_layout(official):
     for key, value in official.items():
         expected = torch.zeros_like(value) if '.align.' in key else value
         assert torch.equal(back[key], expected), key
+
+
+def fcn(**options):
+    """An auxiliary head, whose tensors have the names of AFFormer's head."""
+    return {'type': 'mmseg.FCNHead', 'channels': 8, 'num_classes': 3, 'num_convs': 1, **options}
+
+
+def swin_upernet():
+    maps = {'in_channels': [8, 16, 32, 64], 'in_index': [0, 1, 2, 3], 'channels': 8}
+    return SEG.build(
+        {
+            'type': 'mmseg.EncoderDecoder',
+            'backbone': detection.SWIN,
+            'decode_head': {'type': 'mmseg.UPerHead', 'num_classes': 3, **maps},
+            'auxiliary_head': fcn(in_channels=32, in_index=2),
+        }
+    )
+
+
+def sgformer_mask_rcnn():
+    detection.need_mmdet()
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    widths = (8, 16, 32, 64)
+    arch = dict(embed_dims=widths, num_heads=(2, 2, 2, 2), depths=(2, 2, 2, 1), mlp_ratio=2)
+    backbone = dict(type='mmvit_plugins.SGFormer', arch=arch)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(detection.mask_rcnn(backbone, widths))
+
+
+def afformer_with_auxiliary_heads():
+    """One head has another layout, the other differs from AFFormer's in its place alone."""
+    norm = {'norm_cfg': {'type': 'GN', 'num_groups': 2}, 'kernel_size': 1, 'concat_input': False}
+    return SEG.build(
+        {
+            'type': 'mmseg.EncoderDecoder',
+            'backbone': {'type': 'mmvit_plugins.AFFormer'},
+            'decode_head': {'type': 'mmvit_plugins.AFFormerHead', 'num_classes': 3},
+            'auxiliary_head': [
+                fcn(in_channels=176, in_index=1),
+                fcn(in_channels=176, in_index=2, **norm),
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ('build', 'names'),
+    [
+        (swin_upernet, ['official Swin']),
+        (sgformer_mask_rcnn, ['official SG-Former']),
+        (afformer_with_auxiliary_heads, ['official AFFormer', 'official AFFormer head']),
+    ],
+)
+def test_conversion_of_a_whole_model_touches_only_what_it_names(build, names):
+    state = build().state_dict()
+    owned = ('backbone.', 'decode_head.') if len(names) > 1 else ('backbone.',)
+    others = {key: value for key, value in state.items() if not key.startswith(owned)}
+    assert any(key.endswith('convs.0.conv.weight') for key in others)
+    official, written = convert_state(state, to='official')
+    assert written == names
+    ours, found = convert_state(official)
+    assert found == names
+    for converted in (official, ours):
+        rest = {key: value for key, value in converted.items() if not key.startswith(owned)}
+        assert hosts.equal(rest, others)
+    assert hosts.equal(ours, state)
+
+
+def test_a_head_of_like_names_is_not_taken_for_the_official_one():
+    """SegNeXt's has ``squeeze``, as AFFormer's has."""
+    state = {'decode_head.squeeze.conv.weight': torch.ones(2, 2, 1, 1)}
+    assert convert_state(state) == (state, [])
 
 
 @pytest.mark.parametrize('order', [1, -1])

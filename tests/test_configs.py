@@ -542,7 +542,7 @@ def test_lsga_recipe_is_the_authors():
     assert data.get('pad_value', 0) == 0
     assert [step.type for step in data.pipeline] == ['PackInputs']
     backbone = cfg.model.backbone
-    assert (backbone.attention, backbone.position) == ('repository', 'flat')
+    assert (backbone.attention, backbone.position) == ('slots', 'flat')
     assert (backbone.embed_dims, backbone.depths, backbone.num_heads) == (120, (2,), (12,))
     assert cfg.default_hooks.checkpoint.interval <= 70, 'the last epoch is saved'
 

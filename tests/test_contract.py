@@ -300,6 +300,51 @@ def test_channels_last_input(make):
         assert torch.allclose(a, b, atol=1e-5)
 
 
+def learn(model, x):
+    """A backward pass; nothing may be left over of what inference mode made."""
+    model.zero_grad()
+    sum(out.square().mean() for out in model(x)).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_inference_mode_leaves_a_model_that_trains(make):
+    model, x = make().eval(), make.draw(2, 3, 65, 97)
+    grads = learn(copy.deepcopy(model), x)
+    with torch.no_grad():
+        expected = copy.deepcopy(model)(x)
+    with torch.inference_mode():
+        for _ in range(2):  # the second time with what the first one cached
+            assert all(map(torch.equal, model(x), expected))
+    learnt = learn(model, x)  # at once, as train() would clear the caches
+    assert all(torch.equal(learnt[name], grad) for name, grad in grads.items())
+    with torch.inference_mode():
+        assert all(map(torch.equal, model(x), expected))
+
+
+def test_built_in_inference_mode(make):
+    """Its weights have no version, which the caches look at; it runs, and with others it trains."""
+    expected, x = make().eval(), make.draw(2, 3, 65, 97)
+    with torch.inference_mode():
+        model = make().eval()
+        for _ in range(2):
+            assert all(map(torch.equal, model(x), expected(x)))
+        for p in model.parameters():
+            p.mul_(2)  # which nothing can see
+        doubled = model(x)
+    with torch.no_grad():
+        for p in expected.parameters():
+            p.mul_(2)
+        assert all(map(torch.equal, model(x), expected(x)))
+        assert all(map(torch.equal, doubled, expected(x)))
+    model.load_state_dict(copy.deepcopy(expected.state_dict()), assign=True)
+    for (name, p), q in zip(model.named_parameters(), expected.parameters(), strict=True):
+        assert not p.is_inference(), name
+        p.requires_grad_(q.requires_grad)
+    grads = learn(expected, x)
+    learnt = learn(model, x)
+    assert all(torch.equal(learnt[name], grad) for name, grad in grads.items())
+
+
 def test_compiles_into_one_graph(make):
     model = make().eval()
     x = make.draw(1, 3, 64, 96)

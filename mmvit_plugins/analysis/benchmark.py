@@ -299,7 +299,7 @@ def compare(
         progress: Show a bar of the rounds on standard error.
 
     Returns:
-        dict: Settings, ``machine``, ``order`` (indices into ``results``, per round), ``results``.
+        Settings, ``machine``, ``order`` (indices into ``results``, per round), ``results``.
         Each result has ``config``, ``variant``, ``mode``, ``shape``, ``parameters``, ``flops`` of
         one image's forward pass (or None), ``seconds`` per batch and round, ``latency_ms`` and
         ``ratio`` to the first candidate of the same mode and shape (median and quartiles),

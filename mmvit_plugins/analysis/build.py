@@ -136,7 +136,7 @@ def input_shape(
         shape: Height and width (or one number for both) that go before all of these.
 
     Returns:
-        tuple: The shape (C, H, W), and where it comes from.
+        The shape (C, H, W), and where it comes from.
 
     Raises:
         ValueError: ``shape`` is not one or two positive numbers.

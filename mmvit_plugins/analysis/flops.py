@@ -186,7 +186,7 @@ def count_flops(model: nn.Module, shape: Sequence[int], mode: str = 'tensor') ->
         mode: ``'tensor'``, or ``'train'`` for what is trained: one pass also with two stages.
 
     Returns:
-        dict: ``flops``; ``parameters`` and of these ``trainable``; ``parts``, dicts with ``name``,
+        ``flops``; ``parameters`` and of these ``trainable``; ``parts``, dicts with ``name``,
         ``parameters`` and ``flops``; ``operators``, FLOPs by operator; ``left_out``, calls by
         operator that the rule leaves out; ``unknown``, calls by operator that the rule does not
         know and that may be real work; ``training_only``, the parameters of auxiliary heads;
@@ -267,7 +267,7 @@ def count_config(
     """Count the model of a config file, or a peer, at a shape as :func:`input_shape` finds it.
 
     Returns:
-        dict: As :func:`count_flops`, and ``config``, ``shape`` (C, H, W) and ``shape_from``.
+        As :func:`count_flops`, and ``config``, ``shape`` (C, H, W) and ``shape_from``.
     """
     cfg = load_model_config(path)
     shape, source = input_shape(cfg, shape)

@@ -27,8 +27,8 @@ class MatrixProducts:
         weights: The network's parameters and buffers.
 
     Attributes:
-        flops (int): Multiply-adds of one call.
-        nbytes (int): Memory of all operands and results.
+        flops: Multiply-adds of one call.
+        nbytes: Memory of all operands and results.
     """
 
     def __init__(self, run: Callable[[], object], weights: Iterable[Tensor]):

@@ -27,20 +27,21 @@ def convert_state(state: Mapping, to: str = 'ours') -> tuple[dict, list[str]]:
     """Convert every part of a whole model's state that stands in a known layout.
 
     Args:
-        state (Mapping): A state dict with any prefixes.
-        to (str): One of ``LAYOUTS``: to ours from all others, or from ours to another.
+        state: A state dict with any prefixes.
+        to: One of ``LAYOUTS``: to ours from all others, or from ours to another.
 
     Returns:
-        tuple: The converted state and the names of the foreign layouts that were found or written.
+        The converted state and the names of the foreign layouts that were found or written.
     """
     out, names = tensors(state), []
     for layouts in CONVERTERS.values():
         for layout in layouts:
             if to not in ('ours', _origin(layout)):
                 continue
-            for prefix in find_prefixes(
-                out, [layout.anchor if to == 'ours' else layout.our_anchor]
-            ):
+            anchor = layout.anchor if to == 'ours' else layout.our_anchor
+            for prefix in find_prefixes(out, [anchor]):
+                if not layout.belongs(out, prefix):
+                    continue
                 target, convert, classifier = prefix, layout.to_ours, {}
                 if to != 'ours':
                     convert = layout.from_ours
@@ -58,12 +59,12 @@ def _take_classifier(state: dict, prefix: str, layout: Layout) -> tuple[str, dic
     """Take the classifier that belongs to a backbone of ours out of ``state``.
 
     Args:
-        state (dict): A whole model's state; the classifier is removed.
-        prefix (str): The backbone's prefix.
-        layout (Layout): The layout to write.
+        state: A whole model's state; the classifier is removed.
+        prefix: The backbone's prefix.
+        layout: The layout to write.
 
     Returns:
-        tuple: The backbone's prefix in that layout, and the classifier as it is named there.
+        The backbone's prefix in that layout, and the classifier as it is named there.
     """
     model, wanted = prefix.removesuffix('backbone.'), layout.classifier
     found = _classifier(state, model)
@@ -88,13 +89,13 @@ def choose_classes(state: dict, class_map: str | Path, source: str | Path) -> st
     """Cut the classifier of a model of ours down to chosen classes, in place.
 
     Args:
-        state (dict): A whole model's state, the backbone in our layout.
-        class_map (str | Path): A text file of one number a line: for each class of the new
+        state: A whole model's state, the backbone in our layout.
+        class_map: A text file of one number a line: for each class of the new
             classifier its index in the old one, from 0.
-        source (str | Path): Where the state is from, for messages.
+        source: Where the state is from, for messages.
 
     Returns:
-        str: A clause that says what was chosen.
+        A clause that says what was chosen.
 
     Raises:
         CheckpointFileError: If the file is no such file, or there is no classifier.
@@ -130,13 +131,13 @@ def convert_file(
     """Convert a checkpoint file; ``meta`` of the new file says where it came from.
 
     Args:
-        source (str | Path): The file to read, in any known layout.
-        target (str | Path): The file to write.
-        to (str): The layout to write, one of ``LAYOUTS``.
-        class_map (str | Path, optional): Which classes to keep, see :func:`choose_classes`.
+        source: The file to read, in any known layout.
+        target: The file to write.
+        to: The layout to write, one of ``LAYOUTS``.
+        class_map: Which classes to keep, see :func:`choose_classes`.
 
     Returns:
-        str: One line that says what was found and written.
+        One line that says what was found and written.
 
     Raises:
         CheckpointFileError: If the file is none, or holds nothing that has the layout asked for.
@@ -217,7 +218,7 @@ def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> s
     """Write a checkpoint without optimizer, schedules and history, named after its content.
 
     Returns:
-        str: One line that says what was written.
+        One line that says what was written.
 
     Raises:
         CheckpointFileError: If ``source`` is no checkpoint, or has no averaged weights to publish.

@@ -59,12 +59,11 @@ def locate(
     """Move weights that stand elsewhere in ``state`` to the prefix where a module looks, in place.
 
     Args:
-        state (MutableMapping): What is being loaded.
-        target (str): The module's own prefix, such as ``backbone.``.
-        anchors (list[str]): Keys that tell the module's weights.
-        siblings (tuple[str]): Prefixes that belong to other modules and are left alone.
-        head (str, optional): Prefix of the linear layer of mmpretrain's head, if there is one
-            beside the module.
+        state: What is being loaded.
+        target: The module's own prefix, such as ``backbone.``.
+        anchors: Keys that tell the module's weights.
+        siblings: Prefixes that belong to other modules and are left alone.
+        head: Prefix of the linear layer of mmpretrain's head, if there is one beside the module.
     """
     if any(target + anchor in state for anchor in anchors):
         return
@@ -189,7 +188,7 @@ def to_ours(name: str, state: dict[str, torch.Tensor]) -> tuple[dict, str, Layou
     """Bring the state of a module of class ``name`` into our layout, recognised from its keys.
 
     Returns:
-        tuple: The state in our layout, what its layout is called, and the foreign layout or
+        The state in our layout, what its layout is called, and the foreign layout or
             ``None``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Names of other layouts of our models' weights, both ways. Torch only: no files, no arguments.
+"""Names of other layouts of our models' weights, both ways. No files, no arguments.
 
 ``CONVERTERS`` maps a class name to the layouts that its state dict is also found in. Loading
 (``checkpoint.py``) and ``tools/convert_checkpoint.py`` read this table and nothing else.

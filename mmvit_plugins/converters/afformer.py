@@ -51,6 +51,11 @@ REPEAT = re.compile(
     r'^(mhca_stages\.\d+\.mhca_blks\.0)\.MHCA_layers\.\d+\.'
     r'(?:factoratt_crpe\.)?((?:cpe\.proj|crpe\.conv_list\.\d+)\..+)$'
 )
+HEAD = {
+    *(f'convs.0.{name}' for name in ('conv.weight', 'gn.weight', 'gn.bias')),
+    *('conv_seg.weight', 'conv_seg.bias'),
+}
+UNUSED = 'align.'  # the head's branch that no forward pass reaches
 ours_name = renamer(NAMES)
 official_name = renamer({our: official for official, our in NAMES.items()})
 
@@ -94,13 +99,14 @@ def hint(state: State) -> str | None:
     return None
 
 
+def head_to_ours_name(key: str) -> str:
+    """Rename a tensor of the official segmentation head."""
+    return key.replace('squeeze.', 'convs.0.', 1)
+
+
 def head_to_ours(state: State) -> State:
     """Official segmentation head -> ours, without the branch that nothing uses."""
-    return {
-        key.replace('squeeze.', 'convs.0.', 1): value
-        for key, value in state.items()
-        if not key.startswith('align.')
-    }
+    return {head_to_ours_name(k): v for k, v in state.items() if not k.startswith(UNUSED)}
 
 
 def head_from_ours(state: State) -> State:
@@ -111,6 +117,19 @@ def head_from_ours(state: State) -> State:
     official['align.gn.weight'] = torch.zeros(channels)
     official['align.gn.bias'] = torch.zeros(channels)
     return official
+
+
+def head_belongs(state: State, prefix: str) -> bool:
+    """Tell AFFormer's head, by itself or beside its backbone, from other heads of like names."""
+    model = prefix.removesuffix('decode_head.')
+    beside = any(f'{model}backbone.{anchor}' in state for anchor in AFFORMER.anchors)
+    keys = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
+    squeeze = state.get(f'{prefix}convs.0.conv.weight', state.get(f'{prefix}squeeze.conv.weight'))
+    return (
+        (not prefix or (model != prefix and beside))
+        and {head_to_ours_name(key) for key in keys if not key.startswith(UNUSED)} == HEAD
+        and squeeze.shape[2:] == (1, 1)
+    )
 
 
 AFFORMER = Layout(
@@ -127,4 +146,5 @@ AFFORMER_HEAD = Layout(
     our_anchor='convs.0.conv.weight',
     to_ours=head_to_ours,
     from_ours=head_from_ours,
+    belongs=head_belongs,
 )

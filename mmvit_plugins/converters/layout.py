@@ -28,6 +28,8 @@ class Layout:
         unused: Prefixes of tensors that the network holds but never reads; reports name them.
         hint: What to say of a state (converted to ours) that fits no variant; ``None`` if nothing
             is known.
+        belongs: Whether what stands under a prefix of a whole model's state, where an anchor was
+            found, is the module's: heads share names with those of the hosts.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Layout:
     classifier: str | None = None
     unused: tuple[str, ...] = ()
     hint: Callable[[State], str | None] = lambda state: None
+    belongs: Callable[[State, str], bool] = lambda state, prefix: True
 
     @property
     def anchors(self) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 The authors' Gaussian is a formula and is made anew, and ``patch_embed.proj`` is read by no forward
 pass: both are left out, and written again (the latter as zeros) on the way back. All other tensors
-keep their numbers, bit for bit. Only ``attention='repository'`` exists there.
+keep their numbers, bit for bit. Only ``attention='slots'`` exists there.
 """
 
 import re
@@ -71,7 +71,7 @@ def from_ours(state: State) -> State:
         ValueError: If the attention is not that of the authors' repository.
     """
     if any('.attn.' in key for key in state) and not any(key.endswith('.slots') for key in state):
-        raise ValueError("the authors' code has no other attention than 'repository'")
+        raise ValueError("the authors' code has no other attention than 'slots'")
     official = {}
     for key, value in state.items():
         part = OUR_PART.match(key)

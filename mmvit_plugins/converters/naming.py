@@ -8,11 +8,11 @@ def renamer(names: dict[str, str]) -> Callable[[str], str]:
     """Make the function that renames a key by the first pattern that it matches.
 
     Args:
-        names (dict[str, str]): Modules' old names -> new names. ``{s}`` and ``{l}`` stand for a
+        names: Modules' old names -> new names. ``{s}`` and ``{l}`` stand for a
             number, the same in both names.
 
     Returns:
-        Callable: Renames the key of one of these modules' tensors, and passes on any other.
+        Renames the key of one of these modules' tensors, and passes on any other.
     """
     rules = []
     for old, new in names.items():

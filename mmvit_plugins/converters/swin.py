@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from math import isqrt
 
 import torch
+from einops import rearrange
 
 from .layout import Layout, State
 from .naming import renamer
@@ -27,12 +28,12 @@ COMPUTED = ('.relative_position_index', '.attn_mask')
 
 def unfold_order(x: torch.Tensor) -> torch.Tensor:
     """Reorder a merging's last axis: C channels for each place (row + 2 column) -> unfold's."""
-    return x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :].transpose(-1, -2).flatten(-2)
+    return rearrange(x, '... (w h c) -> ... (c h w)', w=2, h=2)
 
 
 def official_order(x: torch.Tensor) -> torch.Tensor:
     """Undo :func:`unfold_order`."""
-    return x.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., [0, 2, 1, 3], :].flatten(-2)
+    return rearrange(x, '... (c h w) -> ... (w h c)', w=2, h=2)
 
 
 def window_of(key: str, table: torch.Tensor) -> int:
@@ -58,8 +59,8 @@ def shift_mask(window: int, side: int) -> torch.Tensor:
     """What shifted windows of a square map add to their logits, 0 or -100: ``(W, M^2, M^2)``."""
     steps = torch.arange(side)
     parts = (steps >= side - window).long() + (steps >= side - window // 2)
-    regions = (3 * parts[:, None] + parts).unflatten(1, (-1, window)).unflatten(0, (-1, window))
-    regions = regions.transpose(1, 2).flatten(2).flatten(0, 1)
+    regions = 3 * parts[:, None] + parts
+    regions = rearrange(regions, '(i h) (j w) -> (i j) (h w)', h=window, w=window)
     return torch.where(regions[:, None] == regions[:, :, None], 0.0, -100.0)
 
 
@@ -85,18 +86,18 @@ def swin_layout(
     """Describe one naming of Swin's weights.
 
     Args:
-        name (str): What to call it.
-        anchor (str): A key that tells its files.
-        stem (tuple[str, str]): Names of the first convolution and its norm.
-        blocks (Sequence[str]): Names of the blocks of the four stages, the number as ``{l}``.
-        merges (Sequence[str]): Names of the three mergings.
-        attn (str): Name of the attention within a block.
-        mlp (tuple[str, str]): Names of the two linears of the MLP within a block.
-        of_hosts (bool): Whether the hosts' rules hold: every norm has its stage's number, and
+        name: What to call it.
+        anchor: A key that tells its files.
+        stem: Names of the first convolution and its norm.
+        blocks: Names of the blocks of the four stages, the number as ``{l}``.
+        merges: Names of the three mergings.
+        attn: Name of the attention within a block.
+        mlp: Names of the two linears of the MLP within a block.
+        of_hosts: Whether the hosts' rules hold: every norm has its stage's number, and
             merging takes channels as unfold orders them. Otherwise the last norm has no number in a
             classifier, which has no other.
-        classifier (str, optional): Prefix of the classifier.
-        computed (Callable): Makes the entries that nothing learns, from the others of this layout.
+        classifier: Prefix of the classifier.
+        computed: Makes the entries that nothing learns, from the others of this layout.
     """
     names = dict(zip(stem, ('stem.proj', 'stem.norm'), strict=True))
     for stage, block in enumerate(blocks):

@@ -1,41 +1,50 @@
-"""Layers that more than one backbone uses; they need torch only."""
+"""Layers that more than one backbone uses; they need torch and einops only."""
 
 from .attention import attention
 from .block import Block
+from .cache import Cache
 from .conv import ConvNormAct
 from .drop import DropPath, drop_path_rates
-from .kept import Kept
 from .merging import PatchMerging
 from .mlp import ConvMlp, Mlp, ResidualDepthwise, depthwise, inference_on_cpu
 from .positions import relative_position_bias
-from .sizes import captured, ceil_div, compact, crop, known, pad, pad_to_multiple, resize_table
+from .sizes import (
+    ceil_div,
+    contiguous,
+    crop,
+    is_capturing,
+    pad,
+    pad_to_multiple,
+    resize_table,
+    statically_known,
+)
 from .squeeze import SqueezeExcite
 from .weights import init_linears, init_weights
-from .windows import cut_windows, join_windows
+from .windows import window_partition, window_reverse
 
 __all__ = [
     'Block',
     'ConvMlp',
     'ConvNormAct',
     'DropPath',
-    'Kept',
+    'Cache',
     'Mlp',
     'PatchMerging',
     'ResidualDepthwise',
     'SqueezeExcite',
     'attention',
-    'captured',
+    'is_capturing',
     'ceil_div',
-    'compact',
+    'contiguous',
     'crop',
-    'cut_windows',
+    'window_partition',
     'depthwise',
     'drop_path_rates',
     'inference_on_cpu',
     'init_linears',
     'init_weights',
-    'join_windows',
-    'known',
+    'window_reverse',
+    'statically_known',
     'pad',
     'pad_to_multiple',
     'relative_position_bias',

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .sizes import captured
+from .sizes import is_capturing
 
 
 def attention(
@@ -21,17 +21,17 @@ def attention(
     be views of one tensor, which are not copied to be fused. Softmax is in float32 in any case.
 
     Args:
-        q (Tensor): Queries, ``(N, h, L, d)``, or ``(N, W, h, L, d)`` in W windows.
-        k (Tensor): Keys, with K instead of L.
-        v (Tensor): Values, as ``k``.
-        bias (Tensor, optional): What is added to the scaled products: broadcasts to
+        q: Queries, ``(N, h, L, d)``, or ``(N, W, h, L, d)`` in W windows.
+        k: Keys, with K instead of L.
+        v: Values, as ``k``.
+        bias: What is added to the scaled products: broadcasts to
             ``(N, h, L, K)``; with windows ``(h, L, K)`` or, another for each, ``(W, h, L, K)``. Or
             a mask, True where a key is looked at.
-        scale (float, optional): By default ``d ** -0.5``.
-        dropout_p (float): Share of the weights that are dropped, whatever mode the model is in.
+        scale: By default ``d ** -0.5``.
+        dropout_p: Share of the weights that are dropped, whatever mode the model is in.
     """
     learns = bias is not None and bias.requires_grad and torch.is_grad_enabled()
-    if learns and q.device.type == 'cpu' and q.dtype.itemsize >= 4 and not captured():
+    if learns and q.device.type == 'cpu' and q.dtype.itemsize >= 4 and not is_capturing():
         scale = q.shape[-1] ** -0.5 if scale is None else scale
         weights = ((q * scale) @ k.transpose(-2, -1)).add_(bias).softmax(dim=-1)
         return F.dropout(weights, dropout_p, training=dropout_p > 0) @ v

@@ -10,10 +10,10 @@ class Block(nn.Module):
     """Attention and an MLP, each after a norm and added: ``(..., C)``, same shape.
 
     Args:
-        channels (int): C.
-        attn (nn.Module): Mixes tokens; gets whatever else the block is called with.
-        mlp (nn.Module): Mixes channels.
-        drop_path (float): Rate of stochastic depth.
+        channels: C.
+        attn: Mixes tokens; gets whatever else the block is called with.
+        mlp: Mixes channels.
+        drop_path: Rate of stochastic depth.
     """
 
     def __init__(self, channels: int, attn: nn.Module, mlp: nn.Module, drop_path: float):

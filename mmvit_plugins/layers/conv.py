@@ -11,9 +11,9 @@ def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
     """Build a batch norm over ``channels`` from the hosts' ``norm_cfg``.
 
     Args:
-        norm_cfg (dict, optional): ``type`` ('BN' or 'SyncBN'), ``requires_grad``, and the arguments
+        norm_cfg: ``type`` ('BN' or 'SyncBN'), ``requires_grad``, and the arguments
             of the torch class, such as ``eps`` and ``momentum``. ``None`` is plain ``BN``.
-        channels (int): Number of channels.
+        channels: Number of channels.
 
     Raises:
         ValueError: For another ``type``.
@@ -34,13 +34,13 @@ class ConvNormAct(nn.Module):
     Padding is ``kernel_size // 2``, so a stride s gives ``ceil(H / s)`` rows.
 
     Args:
-        in_channels (int): Channels in.
-        out_channels (int): Channels out.
-        kernel_size (int): An odd kernel size.
-        stride (int): The stride.
-        groups (int): Groups of the convolution.
-        norm_cfg (dict, optional): See :func:`build_norm`.
-        act (nn.Module, optional): The activation's module; none by default.
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel_size: An odd kernel size.
+        stride: The stride.
+        groups: Groups of the convolution.
+        norm_cfg: See :func:`build_norm`.
+        act: The activation's module; none by default.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Joining neighbouring tokens: the step from one stage to the next."""
 
 import torch
+from einops import rearrange
 from torch import nn
 
 from .sizes import ceil_div, pad
@@ -21,5 +22,6 @@ class PatchMerging(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Merge; odd sizes are filled up with zeros."""
         rows, columns = (ceil_div(side, 2) for side in x.shape[1:3])
-        x = pad(x, (2 * rows, 2 * columns)).unflatten(2, (columns, 2)).unflatten(1, (rows, 2))
-        return self.reduction(self.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3)))
+        x = pad(x, (2 * rows, 2 * columns))
+        x = rearrange(x, 'n (h i) (w j) c -> n h w (j i c)', i=2, j=2)
+        return self.reduction(self.norm(x))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .sizes import captured, ceil_div
+from .sizes import ceil_div, is_capturing
 
 # Elements of an MLP's hidden map at once, in inference on a CPU, where a large one costs more in
 # fresh memory than in arithmetic: glibc gives 32 MiB and more back each time. Without a convolution
@@ -13,7 +13,7 @@ STRIP, WHOLE = 2**20, 2**23
 
 def inference_on_cpu(x: torch.Tensor) -> bool:
     """Tell whether an operation runs for itself: no backward pass, no graph, no GPU."""
-    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not captured()
+    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not is_capturing()
 
 
 class Mlp(nn.Module):

@@ -11,10 +11,10 @@ def relative_position_bias(
     """Gather what is added to the products of all pairs of tokens: ``(h, L, L)``.
 
     Args:
-        table (Tensor): ``((2 H - 1) (2 W - 1), h)``; a query that stands dy rows below and dx
+        table: ``((2 H - 1) (2 W - 1), h)``; a query that stands dy rows below and dx
             columns right of the key has the row ``(dy + H - 1) (2 W - 1) + dx + W - 1``.
-        made_for (Sequence[int]): H and W.
-        sides (Sequence[int], optional): Height and width of the map, of L tokens, if smaller.
+        made_for: H and W.
+        sides: Height and width of the map, of L tokens, if smaller.
     """
     sides = made_for if sides is None else sides
     rows, columns = (

@@ -11,9 +11,9 @@ class SqueezeExcite(nn.Module):
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
 
     Args:
-        channels (int): C.
-        ratio (int): C over the width between the two linear layers.
-        bias (bool): Whether these have biases.
+        channels: C.
+        ratio: C over the width between the two linear layers.
+        bias: Whether these have biases.
     """
 
     def __init__(self, channels: int, ratio: int = 16, bias: bool = True):

@@ -3,35 +3,36 @@
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 
-from .sizes import compact, crop, known, pad
+from .sizes import crop, pad, statically_known
 
 
-def cut_windows(x: torch.Tensor, count: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+def window_partition(x: torch.Tensor, count: Sequence[int], size: Sequence[int]) -> torch.Tensor:
     """Cut a map into windows, row by row: ``(N, H, W, C) -> (N, windows, places, C)``.
 
     Args:
-        x (Tensor): The map.
-        count (Sequence[int]): Windows along the height and the width.
-        size (Sequence[int]): Height and width of a window; the windows reach over the bottom and
+        x: The map.
+        count: Windows along the height and the width.
+        size: Height and width of a window; the windows reach over the bottom and
             right edges by less than the map's size, where they hold zeros.
     """
     (rows, columns), (height, width) = count, size
     x = pad(x, (rows * height, columns * width))
-    if known(rows == 1) and known(columns == 1):
+    if statically_known(rows == 1) and statically_known(columns == 1):
         return x.flatten(1, 2).unsqueeze(1)
-    batch, channels = x.shape[0], x.shape[3]
-    x = x.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3)
-    return compact(x).view(batch, rows * columns, height * width, channels)
+    pattern = 'n (rows h) (columns w) c -> n (rows columns) (h w) c'
+    return rearrange(x, pattern, rows=rows, columns=columns)
 
 
-def join_windows(
+def window_reverse(
     x: torch.Tensor, count: Sequence[int], size: Sequence[int], sides: Sequence[int]
 ) -> torch.Tensor:
-    """Undo :func:`cut_windows` for a map of ``sides``: ``(N, windows, places, C)`` to a map."""
+    """Undo :func:`window_partition`: ``(N, windows, places, C)`` to a map of ``sides``."""
     (rows, columns), (height, width) = count, size
-    batch, channels = x.shape[0], x.shape[-1]
-    x = x.view(batch, rows, columns, height, width, channels)
-    if not (known(rows == 1) and known(columns == 1)):
-        x = compact(x.transpose(2, 3))
-    return crop(x.view(batch, rows * height, columns * width, channels), sides)
+    if statically_known(rows == 1) and statically_known(columns == 1):
+        x = x.squeeze(1).unflatten(1, (height, width))
+    else:
+        pattern = 'n (rows columns) (h w) c -> n (rows h) (columns w) c'
+        x = rearrange(x, pattern, rows=rows, columns=columns, h=height, w=width)
+    return crop(x, sides)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torchvision  # registers the operators below
+from einops import rearrange
 from torch import Tensor
 
 from .layout import contiguous
@@ -108,7 +109,7 @@ def softnms(
         offset: 0 or 1.
 
     Returns:
-        Tensor: Indices ``(K,)`` of the boxes that are kept, in the order in which they were chosen.
+        Indices ``(K,)`` of the boxes that are kept, in the order in which they were chosen.
     """
     boxes, scores = _float(boxes, scores)
     rows, order = torch.cat((boxes, scores[:, None]), 1), torch.arange(len(boxes))
@@ -249,8 +250,9 @@ def _sample_grids(
 
 def _cells(samples: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Gather the samples of each cell: ``(R, C, H * h, W * w) -> (R, C, H, W, h * w)``."""
-    samples = samples.reshape(*samples.shape[:2], size[0], grid[0], size[1], grid[1])
-    return samples.transpose(3, 4).flatten(-2)
+    (rows, columns), (h, w) = size, grid
+    pattern = 'r c (rows h) (columns w) -> r c rows columns (h w)'
+    return rearrange(samples, pattern, rows=rows, columns=columns, h=h, w=w)
 
 
 def roi_pool_forward(

@@ -7,17 +7,17 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmvit_plugins.layers import (
+    Cache,
     ConvMlp,
     ConvNormAct,
     DropPath,
-    Kept,
     Mlp,
     attention,
-    cut_windows,
     drop_path_rates,
     init_weights,
-    join_windows,
     mlp,
+    window_partition,
+    window_reverse,
 )
 
 
@@ -76,13 +76,13 @@ def test_conv_mlp_in_strips_is_the_same(rows, monkeypatch):
 def test_windows_are_cut_row_by_row_and_joined_again(sides):
     count, size = [-(-side // 3) for side in sides], (3, 3)
     x = torch.randn(2, *sides, 4)
-    cut = cut_windows(x, count, size)
+    cut = window_partition(x, count, size)
     assert cut.shape == (2, count[0] * count[1], 9, 4)
     full = nn.functional.pad(x, (0, 0, 0, 3 * count[1] - sides[1], 0, 3 * count[0] - sides[0]))
     for i in range(count[0] * count[1]):
         top, left = 3 * (i // count[1]), 3 * (i % count[1])
         assert torch.equal(cut[:, i], full[:, top : top + 3, left : left + 3].flatten(1, 2))
-    assert torch.equal(join_windows(cut, count, size, sides), x)
+    assert torch.equal(window_reverse(cut, count, size, sides), x)
 
 
 BIASES = {
@@ -180,42 +180,42 @@ def test_plain_mlp():
     assert not torch.equal(layer.train()(x), expected)
 
 
-def test_kept_is_made_again_when_its_origin_changes():
+def test_cached_value_is_made_again_when_its_origin_changes():
     made = []
 
     def make():
         made.append(1)
         return weight * 2
 
-    weight, kept = nn.Parameter(torch.ones(3)), Kept()
+    weight, cache = nn.Parameter(torch.ones(3)), Cache()
     with torch.no_grad():
-        first = kept(make, 7, weight)
-        assert kept(make, 7, weight) is first and len(made) == 1
+        first = cache(make, 7, weight)
+        assert cache(make, 7, weight) is first and len(made) == 1
         for change in (
             lambda: weight.add_(1),
             lambda: setattr(weight, 'data', torch.zeros(3)),
             lambda: setattr(weight, 'data', weight.data.double()),
-            kept.forget,
+            cache.clear,
         ):
             change()
-            assert torch.equal(kept(make, 7, weight), weight * 2)
+            assert torch.equal(cache(make, 7, weight), weight * 2)
         assert len(made) == 5
-        kept(make, 8, weight)
+        cache(make, 8, weight)
         assert len(made) == 6
-    kept.forget()
+    cache.clear()
     with torch.inference_mode():
-        value = kept(make, 7, weight)
+        value = cache(make, 7, weight)
     assert not value.requires_grad and not value.is_inference()
-    kept.limit = 2
-    assert kept(make, 8, weight) is not kept(make, 8, weight) and kept.value is None
+    cache.limit = 2
+    assert cache(make, 8, weight) is not cache(make, 8, weight) and cache.value is None
 
 
-def test_nothing_is_kept_of_tensors_without_memory():
+def test_nothing_is_cached_of_tensors_without_memory():
     """Counting and exporting run on these, and would leave them behind."""
-    kept = Kept()
+    cache = Cache()
     for weight in (torch.ones(3, device='meta'), FakeTensorMode().from_tensor(torch.ones(3))):
-        kept(lambda weight=weight: weight * 2, weight)
-        assert kept.value is None
+        cache(lambda weight=weight: weight * 2, weight)
+        assert cache.value is None
 
 
 def test_layers_are_drawn_in_the_order_in_which_they_stand():

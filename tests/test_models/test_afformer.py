@@ -160,7 +160,7 @@ def test_blocks_cost_linear_time_in_tokens():
     [
         ({'num_heads': 4}, 'share out 8 heads'),
         ({'embed_dims': (32, 60, 160, 216)}, 'multiples of num_heads=8'),
-        ({'embed_dims': (32, 64, 160)}, 'four entries'),
+        ({'embed_dims': (32, 64, 160)}, '4 positive integers'),
         ({'depths': (1, 2, 0, 2)}, 'positive'),
         ({'windows': {4: 8}}, 'odd sizes'),
     ],

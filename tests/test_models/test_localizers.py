@@ -194,8 +194,8 @@ def test_statistics_are_kept_for_the_classifier():
         (dict(queries='all'), "queries='all' must be one of"),
         (dict(mean=[0.0] * 3), 'give both or neither'),
         (dict(std=[1.0] * 3), 'give both or neither'),
-        (dict(size=0), 'size=0 must be None'),
-        (dict(size=(8, 8, 8)), r'size=\(8, 8, 8\) must be None'),
+        (dict(size=0), 'size=0 must be a positive'),
+        (dict(size=(8, 8, 8)), r'size=.8, 8, 8. must be a positive'),
     ],
 )
 def test_wrong_arguments_are_named(options, message):

@@ -98,7 +98,7 @@ def test_parity_would_notice_another_gaussian(mistake, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('attention', 'parameters'), [('repository', 497_296), ('paper', 449_056), ('self', 507_136)]
+    ('attention', 'parameters'), [('slots', 497_296), ('paper', 449_056), ('self', 507_136)]
 )
 def test_sizes_of_the_forms_of_attention(attention, parameters):
     """Those of ``lsga.md``, with a classifier of 16 classes, without the unused convolution."""
@@ -115,9 +115,9 @@ def test_attention_is_its_formula(attention):
     x = torch.randn(2, 25, channels, dtype=torch.float64)
     g = torch.exp(-((torch.arange(25) - 12.0) ** 2) / 200).double()
     bias = g[:, None] * g[None]
-    context = (bias, (5, 5)) if attention == 'repository' else (bias,)
+    context = (bias, (5, 5)) if attention == 'slots' else (bias,)
     got = attn(x, *context)
-    if attention == 'repository':
+    if attention == 'slots':
         slots = torch.softmax(torch.einsum('sc,nlc->nsl', attn.slots, x), dim=2)
         x = torch.einsum('nsl,nlc->nsc', slots, x @ attn.value.weight.T)
     if attention == 'self':
@@ -195,7 +195,7 @@ def test_another_window_at_run_time():
     for attention in lsga_vit.ATTENTIONS:
         model = small(attention=attention)
         assert model(x)[0].shape == (1, 16, 7, 7)
-    model = small(attention='repository')
+    model = small(attention='slots')
     slots = model.stages[0].blocks[0].attn.slots
     assert torch.equal(lsga_vit.resize_slots(slots, (5, 5), (5, 5)), slots)
     constant = torch.ones(25, 3)
@@ -210,14 +210,14 @@ def test_another_window_at_run_time():
         ({'window_size': 0}, 'window_size'),
         ({'window_size': 'nine'}, 'window_size'),
         ({'window_size': (9, 9, 9)}, 'window_size'),
-        ({'attention': 'light'}, "choose from .'repository', 'paper', 'self'"),
-        ({'position': 'round'}, "choose from .'flat', 'spatial', 'none'"),
-        ({'out_type': 'cls_token'}, "choose from .'featmap'"),
+        ({'attention': 'light'}, "must be one of .'slots', 'paper', 'self'"),
+        ({'position': 'round'}, "must be one of .'flat', 'spatial', 'none'"),
+        ({'out_type': 'cls_token'}, "must be one of .'featmap'"),
         ({'out_type': 'avg_featmap', 'out_indices': (0,), **STAGES}, 'last stage'),
         ({'num_heads': (3,)}, 'multiples'),
-        ({'num_heads': (2, 2)}, 'for each stage'),
-        ({'depths': ()}, 'for each stage'),
-        ({'depths': (0,)}, 'for each stage'),
+        ({'num_heads': (2, 2)}, '1 positive integers, one for each stage'),
+        ({'depths': ()}, 'depths=.* must be positive integers'),
+        ({'depths': (0,)}, 'depths=.* must be positive integers'),
         ({'sigma': 0}, 'positive'),
         ({'mlp_ratio': -1}, 'positive'),
     ],
@@ -279,7 +279,7 @@ def test_an_official_file_loads_into_a_classifier(tmp_path):
     assert equal(other.backbone.state_dict(), model.backbone.state_dict())
 
     report = convert_file(tmp_path / 'official.pth', tmp_path / 'ours.pth')
-    assert "in_channels=36, window_size=9, embed_dims=120, depths=(2,), attention='repo" in report
+    assert "in_channels=36, window_size=9, embed_dims=120, depths=(2,), attention='slots'" in report
     convert_file(tmp_path / 'ours.pth', tmp_path / 'back.pth', 'official')
     back = torch.load(tmp_path / 'back.pth')['state_dict']
     assert torch.equal(back['head.weight'], golden.state['head.weight'])
@@ -287,16 +287,14 @@ def test_an_official_file_loads_into_a_classifier(tmp_path):
 
 def test_a_file_that_does_not_fit_says_what_it_holds():
     state = small(in_channels=8, depths=(3,)).state_dict()
-    expected = (
-        "set in_channels=8, window_size=5, embed_dims=16, depths=.3,., attention='repository'"
-    )
+    expected = "set in_channels=8, window_size=5, embed_dims=16, depths=.3,., attention='slots'"
     with pytest.raises(CheckpointMismatchError, match=expected):
         small().load_state_dict(state)
     with pytest.raises(CheckpointMismatchError, match="attention='paper'"):
         small().load_state_dict(small(attention='paper').state_dict())
     with pytest.raises(CheckpointMismatchError, match='missing'):
         small().load_state_dict({k: v for k, v in small().state_dict().items() if 'fc1' not in k})
-    with pytest.raises(ValueError, match="no other attention than 'repository'"):
+    with pytest.raises(ValueError, match="no other attention than 'slots'"):
         convert_state(small(attention='paper').state_dict(), 'official')
 
 

@@ -120,7 +120,7 @@ def test_training_behind_the_neck():
 
 @pytest.mark.parametrize('channels', [4, [], [0], ['4']])
 def test_wrong_channels_are_refused(channels):
-    with pytest.raises(ValueError, match='aux_in_channels=.* must be None or a positive number'):
+    with pytest.raises(ValueError, match='aux_in_channels=.* must be positive integers'):
         MGFFHead(CLASSES, CHANNELS, aux_in_channels=channels)
 
 

@@ -430,9 +430,9 @@ def test_deploy_form_is_equal():
         ({'num_heads': (2, 3, 4, 3), 'embed_dims': (8, 15, 16, 24)}, 'must be even'),
         ({'embed_dims': (8, 16, 18, 24)}, 'multiples of num_heads'),
         ({'embed_dims': (6, 16, 16, 24)}, 'multiple of 4'),
-        ({'embed_dims': (8, 16, 16)}, 'four positive entries'),
+        ({'embed_dims': (8, 16, 16)}, '4 positive integers'),
         ({'depths': (2, 3, 4, 1)}, 'followed by a self-guided one'),
-        ({'depths': (2, 0, 4, 1)}, 'four positive entries'),
+        ({'depths': (2, 0, 4, 1)}, '4 positive integers'),
         ({'mlp_ratio': 0}, 'mlp_ratio=0'),
     ],
 )
@@ -444,7 +444,7 @@ def test_inconsistent_arch_is_refused(change, message):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'coarse': 'pool'}, "'window' or 'global'"),
+        ({'coarse': 'pool'}, "one of .'window', 'global'"),
         ({'kv_cap': 0}, 'kv_cap=0'),
         ({'last_kv_cap': 1.5}, 'last_kv_cap=1.5'),
         ({'img_size': (224, 224, 3)}, 'img_size'),

@@ -71,13 +71,13 @@ def test_parity_would_notice_a_mistake():
             return official.golden.error('logits', official.logits(official.golden.input))
 
     _, odd = official.model.stages[0].windows(official.model.stem(official.golden.input))
-    kept = official.model.stages[0].blocks[1].attn.kept  # the only shifted block of the stage
+    cache = official.model.stages[0].blocks[1].attn.cache  # the only shifted block of the stage
     mask = odd.mask.clone()
     odd.mask.zero_()
-    kept.forget()
+    cache.clear()
     assert error() > 1e-3
     odd.mask.copy_(mask)
-    kept.forget()
+    cache.clear()
     assert error() <= 1e-5
     official.model.stages[1].merge.norm.weight.data.copy_(
         official.model.stages[1].merge.norm.weight.data.unflatten(0, (2, 2, -1)).mT.flatten()
@@ -125,8 +125,8 @@ def test_windows_hold_the_rolled_map_and_mask_what_the_roll_joins(sides, shift):
     assert windows.filled is any(side % 7 for side in sides)
     x = torch.randn(2, *sides, 4)
     fill = torch.arange(4.0)
-    cut = windows.cut(x, fill)
-    assert torch.equal(windows.join(cut), x)
+    cut = windows.partition(x, fill)
+    assert torch.equal(windows.reverse(cut), x)
     rows, columns = (-(-side // 7) * 7 for side in sides)
     full = fill.repeat(2, rows, columns, 1)
     full[:, : sides[0], : sides[1]] = x
@@ -143,15 +143,15 @@ def test_windows_hold_the_rolled_map_and_mask_what_the_roll_joins(sides, shift):
 
 
 def test_small_map_follows_what_is_asked_for():
-    assert small(out_indices=(3,)).stages[0].small_map == 'official'
-    assert small(out_indices=(0, 3)).stages[0].small_map == 'dense'
-    assert small(out_indices=(3,), small_map='dense').stages[0].small_map == 'dense'
+    assert small(out_indices=(3,)).stages[0].small_map == 'shrink'
+    assert small(out_indices=(0, 3)).stages[0].small_map == 'pad'
+    assert small(out_indices=(3,), small_map='pad').stages[0].small_map == 'pad'
 
 
 def test_small_maps_shrink_the_window_or_fill_it():
     """The window of a 5 x 12 map is 5 x 5 officially: its table is the middle of the whole one."""
     x = torch.randn(1, 5, 12, 8)
-    for small_map, side, shifts in (('official', 5, (0, 0)), ('dense', 7, (0, 3))):
+    for small_map, side, shifts in (('shrink', 5, (0, 0)), ('pad', 7, (0, 3))):
         stage = small(small_map=small_map).stages[0]
         windows = stage.windows(x)
         assert [w.window for w in windows] == [side, side]
@@ -165,14 +165,14 @@ def test_small_maps_shrink_the_window_or_fill_it():
 
 def test_rules_differ_only_where_a_map_is_small():
     x = torch.randn(1, 3, 448, 256)  # the last map is 14 x 8, larger than a window
-    models = [small(small_map=rule) for rule in ('official', 'dense')]
+    models = [small(small_map=rule) for rule in ('shrink', 'pad')]
     for a, b in zip(*(model(x) for model in models), strict=True):
         assert torch.equal(a, b)
     last = [model(x[:, :, :224, :224])[-1] for model in models]
     assert relative(*last) > 1e-3
 
 
-@pytest.mark.parametrize('small_map', ['official', 'dense'])
+@pytest.mark.parametrize('small_map', ['shrink', 'pad'])
 def test_every_size_from_one_pixel(small_map):
     model = small(small_map=small_map)
     with torch.no_grad():
@@ -225,12 +225,12 @@ def test_only_small_biases_are_kept():
     model = small()
     attn = model.stages[0].blocks[1].attn
     x, y = torch.randn(1, 3, 96, 64), torch.randn(1, 3, 224, 224)
-    attn.kept.limit = 12 * 49**2
+    attn.cache.limit = 12 * 49**2
     with torch.no_grad():
         model(x)
-        assert attn.kept.value.shape == (12, 1, 49, 49)
+        assert attn.cache.value.shape == (12, 1, 49, 49)
         model(y)
-        assert attn.kept.value is None
+        assert attn.cache.value is None
 
 
 def test_trains_after_inference_mode():
@@ -265,7 +265,7 @@ def test_dropouts_act_in_training_only():
     ('options', 'message'),
     [
         ({'arch': 'huge'}, "arch='huge' is unknown"),
-        ({'arch': SMALL | {'depths': (2, 2, 2)}}, 'four positive entries'),
+        ({'arch': SMALL | {'depths': (2, 2, 2)}}, '4 positive integers'),
         ({'arch': SMALL | {'num_heads': (3, 2, 2, 4)}}, 'multiples of num_heads'),
         ({'window_size': 0}, 'window_size=0 must be a positive integer'),
         ({'small_map': 'mmseg'}, "small_map='mmseg' must be one of"),

@@ -246,11 +246,11 @@ def test_mmpretrain_agrees(size, dense, ours):
     """With padding at every step; a last map of one window, and one as high as a window."""
     host = MMPretrainSwin(HOST_ARCH, window_size=4, out_indices=(0, 1, 2, 3))
     host.load_state_dict(LAYOUTS['mmpretrain'].from_ours(dense))
-    model = SwinTransformer(ARCH, small_map='official')
+    model = SwinTransformer(ARCH, small_map='shrink')
     model.load_state_dict(dense)
     expected = outputs(host, size)
     assert error(outputs(model, size), expected) <= 1e-5
-    back = SwinTransformer(ARCH, small_map='official')
+    back = SwinTransformer(ARCH, small_map='shrink')
     back.load_state_dict(host.state_dict())
     assert equal(back.state_dict(), dense)
     if size == (128, 128):  # the rules differ where a map is one window
@@ -269,7 +269,7 @@ def test_mmseg_agrees(size, dense):
     """With a last map of one window, with padding, and with maps smaller than a window."""
     host = MMSegSwin(**ARCH)
     host.load_state_dict(LAYOUTS['mmpretrain'].from_ours(dense))
-    model = SwinTransformer(ARCH, small_map='dense')
+    model = SwinTransformer(ARCH, small_map='pad')
     model.load_state_dict(host.state_dict())
     assert equal(model.state_dict(), dense)
     assert error(outputs(model, size), outputs(host, size)) <= 1e-5

@@ -12,7 +12,7 @@ model = dict(
     backbone=dict(
         out_indices=(0, 1, 2, 3),
         out_after_downsample=True,
-        small_map='official',
+        small_map='shrink',
     ),
     neck=dict(
         _delete_=True,

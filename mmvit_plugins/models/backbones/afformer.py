@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -27,6 +28,7 @@ from ...layers import (
     init_weights,
 )
 from ...registry import MODELS
+from ..checks import check_positive
 from .base import Backbone
 
 # Widths of the four stages, encoder blocks of each (stage 1 has none: its entry only takes a slot
@@ -130,9 +132,9 @@ class AdaptiveFrequencyFilter(nn.Module):
         """Frequency similarity kernel on ``(N, L, C)`` tokens: a d x d matrix for each head."""
         # The sum over tokens can be long: the softmax is float32 whatever autocast says.
         k = k.softmax(dim=1, dtype=torch.float32).to(v.dtype)
-        q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, v = (rearrange(t, 'n l (h d) -> n h l d', h=self.num_heads) for t in (q, k, v))
         context = k.transpose(-2, -1) @ v * self.scale  # (N, h, d, d)
-        return (q @ context).transpose(1, 2).flatten(-2)
+        return rearrange(q @ context, 'n h l d -> n l (h d)')
 
     def forward(self, x: torch.Tensor, high_pass: nn.Module) -> torch.Tensor:
         """Mix the tokens of a map; ``high_pass`` is the stage's."""
@@ -232,19 +234,19 @@ class AFFormer(Backbone):
     strides 4, 8, 16, 32 needs a neck that makes them.
 
     Args:
-        arch (str | dict): 'tiny', 'small', 'base', or a dict with ``embed_dims`` and ``depths``
+        arch: 'tiny', 'small', 'base', or a dict with ``embed_dims`` and ``depths``
             (four numbers each), ``num_heads``, ``mlp_ratio`` and ``windows`` (filter window ->
             number of heads). Widths must be multiples of ``num_heads`` and of 4; the windows' heads
             must add up to ``num_heads``; the first entry of ``depths`` builds nothing.
-        in_channels (int): Channels of the input.
-        out_indices (Sequence[int]): Stages to return, of 0..3.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        norm_cfg (dict, optional): Batch norm of the convolutional parts: 'BN' or 'SyncBN'.
-        norm_eval (bool): Keep batch norms in eval mode while training.
-        with_cp (bool): Recompute the encoder blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        in_channels: Channels of the input.
+        out_indices: Stages to return, of 0..3.
+        drop_path_rate: Rate of the last block; it grows linearly from 0.
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        norm_cfg: Batch norm of the convolutional parts: 'BN' or 'SyncBN'.
+        norm_eval: Keep batch norms in eval mode while training.
+        with_cp: Recompute the encoder blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:
@@ -313,11 +315,7 @@ class AFFormer(Backbone):
         mlp_ratio: float,
         windows: dict,
     ) -> None:
-        if len(embed_dims) != 4 or len(depths) != 4:
-            raise ValueError(
-                f'AFFormer: embed_dims={tuple(embed_dims)} and depths={tuple(depths)} must have '
-                'four entries each, one for each stage'
-            )
+        check_positive('AFFormer', entries=4, embed_dims=embed_dims, depths=depths)
         if sum(windows.values()) != num_heads:
             raise ValueError(
                 f'AFFormer: windows={windows} share out {sum(windows.values())} heads, but '
@@ -331,10 +329,8 @@ class AFFormer(Backbone):
                 f'AFFormer: embed_dims={tuple(embed_dims)} must be multiples of num_heads='
                 f'{num_heads} and of {len(POOL_SIZES)} from the second on, and even in the first'
             )
-        if min(depths[1:]) < 1 or mlp_ratio <= 0:
-            raise ValueError(
-                f'AFFormer: depths={tuple(depths)} and mlp_ratio={mlp_ratio} must be positive'
-            )
+        if mlp_ratio <= 0:
+            raise ValueError(f'AFFormer: mlp_ratio={mlp_ratio} must be positive')
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the chosen stages' maps, in channels-last memory."""

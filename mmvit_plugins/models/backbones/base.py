@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...checkpoint import CheckpointMismatchError, ConvertsOnLoad, compare, read_checkpoint
+from ..checks import check_positive, check_rate
 
 
 def repeat_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
@@ -30,20 +31,20 @@ class Backbone(ConvertsOnLoad, BaseModule):
     that would leave a part of the backbone without weights raises ``CheckpointMismatchError``.
 
     Args:
-        in_channels (int): Channels of the input.
-        stage_channels (Sequence[int]): Channels of every stage's output.
-        stage_strides (Sequence[int]): Stride of every stage's output.
-        out_indices (Sequence[int]): Stages to return, ascending, negative ones from the end.
-        drop_path_rate (float): Stochastic depth of the last block, in [0, 1).
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        norm_eval (bool): Keep batch norms in eval mode while training.
-        allow_partial_load (bool): Let a checkpoint that lacks or mis-sizes some tensors load what
+        in_channels: Channels of the input.
+        stage_channels: Channels of every stage's output.
+        stage_strides: Stride of every stage's output.
+        out_indices: Stages to return, ascending, negative ones from the end.
+        drop_path_rate: Stochastic depth of the last block, in [0, 1).
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        norm_eval: Keep batch norms in eval mode while training.
+        allow_partial_load: Let a checkpoint that lacks or mis-sizes some tensors load what
             fits, with a warning, instead of raising.
-        init_cfg (dict, optional): mmengine's initialisation.
+        init_cfg: mmengine's initialisation.
 
     Attributes:
-        out_channels (tuple[int]): Channels of each returned map.
-        strides (tuple[int]): Stride of each returned map.
+        out_channels: Channels of each returned map.
+        strides: Stride of each returned map.
 
     Raises:
         ValueError: For a wrong argument, naming what is allowed.
@@ -69,8 +70,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
     ):
         super().__init__(init_cfg)
         name, stages = type(self).__name__, len(stage_channels)
-        if not isinstance(in_channels, int) or in_channels < 1:
-            raise ValueError(f'{name}: in_channels={in_channels!r} must be a positive integer')
+        check_positive(name, in_channels=in_channels)
+        check_rate(name, drop_path_rate=drop_path_rate)
         indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
         positive = [i + stages if isinstance(i, int) and i < 0 else i for i in indices]
         if (
@@ -81,8 +82,6 @@ class Backbone(ConvertsOnLoad, BaseModule):
             raise ValueError(
                 f'{name}: out_indices={out_indices!r} must be ascending stages of 0..{stages - 1}'
             )
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'{name}: drop_path_rate={drop_path_rate!r} must be in [0, 1)')
         if frozen_stages not in range(-1, stages + 1):
             raise ValueError(f'{name}: frozen_stages={frozen_stages!r} must be -1..{stages}')
         self.in_channels = in_channels
@@ -155,11 +154,11 @@ class Backbone(ConvertsOnLoad, BaseModule):
         """Tell a parameter's depth for layer-wise learning-rate decay, as mmpretrain asks for it.
 
         Args:
-            param_name (str): The parameter's full name.
-            prefix (str): The backbone's prefix in that name, such as ``backbone.``.
+            param_name: The parameter's full name.
+            prefix: The backbone's prefix in that name, such as ``backbone.``.
 
         Returns:
-            tuple[int, int]: The layer's depth and the number of layers (stem and head included);
+            The layer's depth and the number of layers (stem and head included);
             parameters outside the backbone belong to the last one.
         """
         num_layers = sum(self.depths) + 2
@@ -222,7 +221,7 @@ class Backbone(ConvertsOnLoad, BaseModule):
         """Compare a state in our layout with every variant; what can be adapted is not mis-sized.
 
         Returns:
-            dict: Variant -> (missing, unexpected, mis-sized keys).
+            Variant -> (missing, unexpected, mis-sized keys).
         """
         variants = {}
         for arch, model in self.variants(state).items():

@@ -15,26 +15,28 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     Block,
-    Kept,
+    Cache,
     Mlp,
     PatchMerging,
     attention,
-    captured,
     ceil_div,
     drop_path_rates,
     init_linears,
+    is_capturing,
     resize_table,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive, check_size
 from .base import Backbone
 
-ATTENTIONS = ('repository', 'paper', 'self')
+ATTENTIONS = ('slots', 'paper', 'self')
 POSITIONS = ('flat', 'spatial', 'none')
 OUT_TYPES = ('featmap', 'avg_featmap', 'center_featmap')
 SIGMAS = {'flat': 10.0, 'spatial': 2.5, 'none': 1.0}  # the first is the authors'
@@ -75,10 +77,10 @@ class SelfAttention(nn.Module):
     """Plain attention over all tokens: ``(N, L, C) -> (N, L, C)``.
 
     Args:
-        channels (int): C.
-        num_heads (int): Heads, which share the bias.
-        attn_drop_rate (float): Dropout of attention weights.
-        drop_rate (float): Dropout after the projection.
+        channels: C.
+        num_heads: Heads, which share the bias.
+        attn_drop_rate: Dropout of attention weights.
+        drop_rate: Dropout after the projection.
     """
 
     light = False  # whether the tokens are their own keys and values
@@ -100,9 +102,9 @@ class SelfAttention(nn.Module):
             q, k, v = self.q(x), x, x
         else:
             q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, v = (rearrange(t, 'n l (h d) -> n h l d', h=self.num_heads) for t in (q, k, v))
         x = attention(q, k, v, bias, dropout_p=self.attn_drop_rate if self.training else 0.0)
-        return self.drop(self.proj(x.transpose(1, 2).flatten(2)))
+        return self.drop(self.proj(rearrange(x, 'n h l d -> n l (h d)')))
 
 
 class LightAttention(SelfAttention):
@@ -118,7 +120,7 @@ class SlotAttention(LightAttention):
     scale whose queries are learned. Other sizes of the map resize the slots bicubically.
 
     Args:
-        window (Sequence[int]): Height and width of the map that the slots are made for.
+        window: Height and width of the map that the slots are made for.
         channels, num_heads, attn_drop_rate, drop_rate: See :class:`SelfAttention`.
     """
 
@@ -175,12 +177,12 @@ class LSGAStage(nn.Module):
     """Merging (not before the first stage), blocks: ``(N, H, W, C) -> (N, H', W', C')``.
 
     Args:
-        merge (nn.Module): The merging.
-        blocks (Sequence[nn.Module]): The blocks.
-        norm (nn.Module): For the output only.
-        position (str): See :class:`LSGAViT`.
-        sigma (float): Of the Gaussian, in pixels of this stage's map (or its tokens, if 'flat').
-        with_cp (bool): Recompute the blocks in the backward pass.
+        merge: The merging.
+        blocks: The blocks.
+        norm: For the output only.
+        position: See :class:`LSGAViT`.
+        sigma: Of the Gaussian, in pixels of this stage's map (or its tokens, if 'flat').
+        with_cp: Recompute the blocks in the backward pass.
     """
 
     def __init__(
@@ -199,7 +201,7 @@ class LSGAStage(nn.Module):
         self.merge = merge
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
-        self.kept = Kept()  # the bias
+        self.cache = Cache()  # the bias
 
     def bias(
         self, x: torch.Tensor, sides: tuple[int, int], center: tuple[int, int]
@@ -216,7 +218,7 @@ class LSGAStage(nn.Module):
             weights = weights.to(x.device)
             return torch.outer(weights, weights)
 
-        return self.kept(make, sides, center, x.device, type(x))
+        return self.cache(make, sides, center, x.device, type(x))
 
     def forward(self, x: torch.Tensor, center: tuple[int, int]) -> torch.Tensor:
         """Run the stage; ``center`` is the labelled pixel's place in its output."""
@@ -250,7 +252,7 @@ class LSGAViT(Backbone):
 
     Attention, with the Gaussian ``G`` (see below) as bias of all heads:
 
-    - 'repository': the authors' code. ``window_size**2`` learned queries gather slots from the
+    - 'slots': the authors' code. ``window_size**2`` learned queries gather slots from the
       tokens, and the attention of the paper runs over these. Costs more than plain
       self-attention. Slots are resized bicubically for windows of another size.
     - 'paper': queries alone have weights, keys and values are the tokens.
@@ -264,28 +266,28 @@ class LSGAViT(Backbone):
     - 'none': no bias.
 
     Args:
-        in_channels (int): Bands, or components after a band transform.
-        window_size (int | Sequence[int]): Side, or height and width, of the windows that it is made
+        in_channels: Bands, or components after a band transform.
+        window_size: Side, or height and width, of the windows that it is made
             for; it fixes no input size.
-        embed_dims (int): Channels of the first stage, which double from stage to stage.
-        depths (Sequence[int]): Blocks of each stage.
-        num_heads (Sequence[int]): Heads of each stage.
-        mlp_ratio (float): Hidden channels of an MLP over its channels.
-        attention (str): See above.
-        position (str): See above.
-        sigma (float, optional): Of the Gaussian: with 'spatial' in pixels of the input, by default
+        embed_dims: Channels of the first stage, which double from stage to stage.
+        depths: Blocks of each stage.
+        num_heads: Heads of each stage.
+        mlp_ratio: Hidden channels of an MLP over its channels.
+        attention: See above.
+        position: See above.
+        sigma: Of the Gaussian: with 'spatial' in pixels of the input, by default
             2.5; with 'flat' in tokens, by default 10, as the authors'.
-        allow_off_center (bool): Take the authors' Gaussian for even windows all the same, for files
+        allow_off_center: Take the authors' Gaussian for even windows all the same, for files
             that were trained so.
-        out_type (str): See above.
-        out_indices (Sequence[int]): Stages to return with 'featmap', negative ones from the end.
-        drop_rate (float): Dropout after the tokenizer and projections and in the MLPs.
-        attn_drop_rate (float): Dropout of attention weights.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        with_cp (bool): Recompute the blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        out_type: See above.
+        out_indices: Stages to return with 'featmap', negative ones from the end.
+        drop_rate: Dropout after the tokenizer and projections and in the MLPs.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Rate of the last block; it grows linearly from 0.
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        with_cp: Recompute the blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:
@@ -304,7 +306,7 @@ class LSGAViT(Backbone):
         depths: Sequence[int] = (2,),
         num_heads: Sequence[int] = (12,),
         mlp_ratio: float = 4.0,
-        attention: str = 'repository',
+        attention: str = 'slots',
         position: str = 'flat',
         sigma: float | None = None,
         allow_off_center: bool = False,
@@ -319,15 +321,24 @@ class LSGAViT(Backbone):
         init_cfg: dict | None = None,
     ):
         depths, heads = tuple(depths), tuple(num_heads)
-        window = (window_size,) * 2 if isinstance(window_size, int) else tuple(window_size)
-        self._check(window, embed_dims, depths, heads, mlp_ratio, sigma)
-        for name, value, allowed in (
-            ('attention', attention, ATTENTIONS),
-            ('position', position, POSITIONS),
-            ('out_type', out_type, OUT_TYPES),
-        ):
-            if value not in allowed:
-                raise ValueError(f'LSGAViT: {name}={value!r} is unknown; choose from {allowed}')
+        window = check_size('LSGAViT', 'window_size', window_size)
+        check_options(
+            'LSGAViT',
+            attention=(attention, ATTENTIONS),
+            position=(position, POSITIONS),
+            out_type=(out_type, OUT_TYPES),
+        )
+        check_positive('LSGAViT', many=True, depths=depths)
+        check_positive('LSGAViT', entries=len(depths), num_heads=heads)
+        if any(embed_dims * 2**i % number for i, number in enumerate(heads)):
+            raise ValueError(
+                f'LSGAViT: embed_dims={embed_dims}, doubled from stage to stage, must be multiples '
+                f'of num_heads={heads}'
+            )
+        if mlp_ratio <= 0 or (sigma is not None and sigma <= 0):
+            raise ValueError(
+                f'LSGAViT: mlp_ratio={mlp_ratio} and sigma={sigma} must be positive numbers'
+            )
         stages = len(depths)
         channels = [embed_dims * 2**i for i in range(stages)]
         super().__init__(
@@ -357,7 +368,7 @@ class LSGAViT(Backbone):
             blocks = []
             for _ in range(depth):
                 options = (dims, heads[i], attn_drop_rate, drop_rate)
-                if attention == 'repository':
+                if attention == 'slots':
                     sides = [ceil_div(side, 2**i) for side in window]
                     attn = SlotAttention(sides, *options)
                 else:
@@ -375,35 +386,6 @@ class LSGAViT(Backbone):
                 module.reset_value()
         self._freeze()
 
-    @staticmethod
-    def _check(
-        window: Sequence[int],
-        embed_dims: int,
-        depths: Sequence[int],
-        heads: Sequence[int],
-        mlp_ratio: float,
-        sigma: float | None,
-    ) -> None:
-        if len(window) != 2 or any(not isinstance(side, int) or side < 1 for side in window):
-            raise ValueError(
-                f'LSGAViT: window_size={window!r} must be a positive integer, or height and width'
-            )
-        for name, values in {'depths': depths, 'num_heads': heads}.items():
-            if not values or len(values) != len(depths) or min(values) < 1:
-                raise ValueError(
-                    f'LSGAViT: depths={depths} and num_heads={heads} must have a positive entry '
-                    f'for each stage; {name} has not'
-                )
-        if any(embed_dims * 2**i % number for i, number in enumerate(heads)):
-            raise ValueError(
-                f'LSGAViT: embed_dims={embed_dims}, doubled from stage to stage, must be multiples '
-                f'of num_heads={heads}'
-            )
-        if mlp_ratio <= 0 or (sigma is not None and sigma <= 0):
-            raise ValueError(
-                f'LSGAViT: mlp_ratio={mlp_ratio} and sigma={sigma} must be positive numbers'
-            )
-
     def _check_center(self, sides: Sequence[int]) -> None:
         """Refuse even maps where the Gaussian would not be round the labelled pixel."""
         for _ in self.depths if self.centered else ():
@@ -418,7 +400,7 @@ class LSGAViT(Backbone):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute what ``out_type`` says."""
         self.check_input(x)
-        if not captured():
+        if not is_capturing():
             self._check_center(x.shape[2:])
         center = x.shape[2] // 2, x.shape[3] // 2
         x = self.stem(x)
@@ -448,7 +430,7 @@ class LSGAViT(Backbone):
         stages = 1 + max(stage for stage, _ in blocks)
         slots = state.get('stages.0.blocks.0.attn.slots')
         side = self.window_size if slots is None else round(len(slots) ** 0.5)
-        kinds = {'repository': 'slots', 'paper': 'q.weight', 'self': 'qkv.weight'}
+        kinds = {'slots': 'slots', 'paper': 'q.weight', 'self': 'qkv.weight'}
         names = [f'stages.0.blocks.0.attn.{name}' for name in kinds.values()]
         found = [kind for kind, name in zip(kinds, names, strict=True) if name in state]
         arguments = {
@@ -456,7 +438,7 @@ class LSGAViT(Backbone):
             'window_size': side,
             'embed_dims': conv.shape[0],
             'depths': tuple(sum(stage == i for stage, _ in blocks) for i in range(stages)),
-            'attention': found[0] if found else 'repository',
+            'attention': found[0] if found else 'slots',
         }
         with torch.device('meta'):
             model = type(self)(**arguments, num_heads=(1,) * stages, position='none')

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -26,15 +27,16 @@ from ...layers import (
     attention,
     ceil_div,
     crop,
-    cut_windows,
     depthwise,
     drop_path_rates,
     init_weights,
-    join_windows,
-    known,
     resize_table,
+    statically_known,
+    window_partition,
+    window_reverse,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive, check_size
 from .base import Backbone
 
 _SMALL = {'embed_dims': (64, 128, 256, 512), 'num_heads': (2, 4, 8, 16)}
@@ -73,9 +75,9 @@ class Windows:
     the bottom and right edges; what lies there is no key, and no query that counts.
 
     Args:
-        x (Tensor): A map ``(N, H, W, C)`` of the queries' size.
-        ratio (int): Queries along a side of a key.
-        limit (int, optional): Most keys along a side; ``None`` makes one window of the whole map.
+        x: A map ``(N, H, W, C)`` of the queries' size.
+        ratio: Queries along a side of a key.
+        limit: Most keys along a side; ``None`` makes one window of the whole map.
 
     Attributes:
         count: Windows along the height and the width.
@@ -107,20 +109,23 @@ class Windows:
         self, x: torch.Tensor, sides: Sequence[int], size: Sequence[int]
     ) -> torch.Tensor | None:
         """Mark the places inside the map, 1 or 0: ``(N * windows, places)``; None if all are."""
-        if all(known(n * s == side) for n, s, side in zip(self.count, size, sides, strict=True)):
+        if all(
+            statically_known(n * s == side)
+            for n, s, side in zip(self.count, size, sides, strict=True)
+        ):
             return None
         dtype = torch.promote_types(x.dtype, torch.float32)
         places = torch.ones(1, *sides, 1, dtype=dtype, device=x.device)
-        return self.cut(places, size).squeeze(-1).repeat(x.shape[0], 1)
+        return self.partition(places, size).squeeze(-1).repeat(x.shape[0], 1)
 
-    def cut(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    def partition(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Cut a map ``(N, H, W, C)`` into windows of ``size``: ``(N * windows, places, C)``."""
-        return cut_windows(x, self.count, size).flatten(0, 1)
+        return window_partition(x, self.count, size).flatten(0, 1)
 
-    def join(self, x: torch.Tensor, size: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
-        """Undo :meth:`cut` for a map of ``sides``: ``(N, H, W, C)``."""
+    def reverse(self, x: torch.Tensor, size: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
+        """Undo :meth:`partition` for a map of ``sides``: ``(N, H, W, C)``."""
         windows = x.unflatten(0, (-1, self.count[0] * self.count[1]))
-        return join_windows(windows, self.count, size, sides)
+        return window_reverse(windows, self.count, size, sides)
 
 
 def attend(
@@ -134,26 +139,26 @@ def attend(
     """Attend within windows, and tell how much attention each key receives.
 
     Args:
-        q (Tensor): Map ``(N, H, W, C)`` of queries.
-        k (Tensor): Map ``(N, h, w, C)`` of keys, and ``v`` of values.
-        v (Tensor): See ``k``.
-        windows (Windows): Made for a map of q's size.
-        num_heads (int): Number of heads.
-        rescale (bool): Multiply the means by the window's number of keys over 49, so that a key
+        q: Map ``(N, H, W, C)`` of queries.
+        k: Map ``(N, h, w, C)`` of keys, and ``v`` of values.
+        v: See ``k``.
+        windows: Made for a map of q's size.
+        num_heads: Number of heads.
+        rescale: Multiply the means by the window's number of keys over 49, so that a key
             receives 1 / 49 on average however full its window is.
 
     Returns:
-        tuple: The mixed map ``(N, H, W, C)`` and the means ``(N, h, w)``, float32.
+        The mixed map ``(N, H, W, C)`` and the means ``(N, h, w)``, float32.
     """
-    queries = windows.cut(q, windows.query_size)
-    keys, values = (windows.cut(t, windows.size) for t in (k, v))
-    heads = [t.unflatten(-1, (num_heads, -1)).transpose(1, 2) for t in (queries, keys, values)]
+    queries = windows.partition(q, windows.query_size)
+    keys, values = (windows.partition(t, windows.size) for t in (k, v))
+    heads = [rearrange(t, 'b l (h d) -> b h l d', h=num_heads) for t in (queries, keys, values)]
     out, received = attention_and_means(*heads, windows.mask, windows.query_share)
     if rescale:
         received = received * windows.fill
     return (
-        windows.join(out.transpose(1, 2).flatten(2), windows.query_size, q.shape[1:3]),
-        windows.join(received.unsqueeze(-1), windows.size, k.shape[1:3]).squeeze(-1),
+        windows.reverse(rearrange(out, 'b h l d -> b l (h d)'), windows.query_size, q.shape[1:3]),
+        windows.reverse(received.unsqueeze(-1), windows.size, k.shape[1:3]).squeeze(-1),
     )
 
 
@@ -172,14 +177,14 @@ def attention_and_means(
     the mixing and this goes over the weights a second time.
 
     Args:
-        q (Tensor): ``(B, h, L, d)``.
-        k (Tensor): ``(B, h, K, d)``.
-        v (Tensor): As ``k``.
-        mask (Tensor, optional): ``(B, 1, 1, K)``, False for what is no key.
-        query_share (Tensor, optional): ``(B, 1, 1, L)``, weights of the queries in the average.
+        q: ``(B, h, L, d)``.
+        k: ``(B, h, K, d)``.
+        v: As ``k``.
+        mask: ``(B, 1, 1, K)``, False for what is no key.
+        query_share: ``(B, 1, 1, L)``, weights of the queries in the average.
 
     Returns:
-        tuple: ``(B, h, L, d)`` in v's type, and ``(B, K)`` in float32 (or float64).
+        ``(B, h, L, d)`` in v's type, and ``(B, K)`` in float32 (or float64).
     """
     fused = torch.is_grad_enabled()
     mixed = [attention(q, k, v, mask)] if fused else []
@@ -187,7 +192,7 @@ def attention_and_means(
     batch, heads, length, width = q.shape
     per_query = batch * heads * k.shape[2]
     starts, step = (0,), length
-    if known(length * per_query > BLOCK):
+    if statically_known(length * per_query > BLOCK):
         step = max(1, BLOCK // per_query)
         starts = range(0, length, step)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
@@ -254,7 +259,7 @@ def merge_groups(
     batch, length, channels = tokens.shape
     size, longer = order.shape[1] // groups, order.shape[1] % groups
     weights = layer.weight
-    if known(longer == 0):
+    if statically_known(longer == 0):
         slots = size
     else:
         slots = ceil_div(order.shape[1], groups)
@@ -263,9 +268,13 @@ def merge_groups(
         # the last slot of a shorter group is no token of it: any will do, its weight is zero
         first = group * size + group.clamp(max=longer)
         order = order[:, (first + place).clamp(max=order.shape[1] - 1).flatten()]
-    if not (known(longer == 0) and known(size == weights.shape[1])):
+    if not (statically_known(longer == 0) and statically_known(size == weights.shape[1])):
         long, short = (stretch(weights[0], n, slots) for n in (size + 1, size))
-        weights = short[None] if known(longer == 0) else torch.where(group < longer, long, short)
+        weights = (
+            short[None]
+            if statically_known(longer == 0)
+            else torch.where(group < longer, long, short)
+        )
     rows = order + torch.arange(batch, device=order.device)[:, None] * length
     rows = tokens.flatten(0, 1).index_select(0, rows.flatten())
     weights = weights.expand(batch, groups, slots).reshape(batch * groups, 1, slots)
@@ -314,7 +323,7 @@ class HybridScaleAttention(nn.Module):
         for dim in (1, 2):
             side = x.shape[dim]
             padded = ceil_div(side, self.sr_ratio) * self.sr_ratio
-            if not known(padded == side):
+            if not statically_known(padded == side):
                 # not F.pad, whose replicating backward breaks in compiled training (torch 2.12)
                 places = torch.arange(padded, device=x.device).clamp(max=side - 1)
                 x = x.index_select(dim, places)
@@ -387,9 +396,9 @@ class SelfGuidedAttention(nn.Module):
     ) -> tuple[torch.Tensor, None]:
         """Mix a map; the importance is used up, the windows do not matter."""
         source = self.merged(x, importance) if self.regions else self.pooled(x)
-        q, (k, v) = self.q(x).flatten(1, 2), self.kv(source).chunk(2, dim=-1)
-        q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
-        out = attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        q = rearrange(self.q(x), 'n y x (h d) -> n h (y x) d', h=self.num_heads)
+        k, v = rearrange(self.kv(source), 'n l (kv h d) -> kv n h l d', kv=2, h=self.num_heads)
+        out = rearrange(attention(q, k, v), 'n h l d -> n l (h d)').view(x.shape)
         return self.proj(out + self.lepe(x)), None
 
 
@@ -538,25 +547,23 @@ class SGFormer(Backbone):
     padded into a batch.
 
     Args:
-        arch (str | dict): 'small', 'medium', 'base', or a dict with ``embed_dims``, ``num_heads``
-            and ``depths`` (four numbers each) and ``mlp_ratio``. The heads must divide the widths;
-            heads and depths of the first three stages must be even, the first width a multiple
-            of 4.
-        in_channels (int): Channels of the input.
-        img_size (int | Sequence[int]): Height and width that the position table is made for; it
-            fixes no input size.
-        out_indices (Sequence[int]): Stages to return, of 0..3.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
-        coarse (str): 'window' or 'global' coarse keys.
-        kv_cap (int, optional): Most merged tokens, in multiples of those at 224; ``None`` for as
+        arch: 'small', 'medium', 'base', or a dict with ``embed_dims``, ``num_heads`` and ``depths``
+            (four numbers each) and ``mlp_ratio``. The heads must divide the widths; heads and
+            depths of the first three stages must be even, the first width a multiple of 4.
+        in_channels: Channels of the input.
+        img_size: Height and width that the position table is made for; it fixes no input size.
+        out_indices: Stages to return, of 0..3.
+        drop_path_rate: Rate of the last block; it grows linearly from 0.
+        coarse: 'window' or 'global' coarse keys.
+        kv_cap: Most merged tokens, in multiples of those at 224; ``None`` for as
             many as the size gives.
-        last_kv_cap (int, optional): Most keys of stage 4, which attends to all tokens of stride 32;
+        last_kv_cap: Most keys of stage 4, which attends to all tokens of stride 32;
             more are averaged. ``None`` for no limit.
-        rescale_importance (bool): Weigh importance by how full a window is.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        with_cp (bool): Recompute the blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        rescale_importance: Weigh importance by how full a window is.
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        with_cp: Recompute the blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:
@@ -584,16 +591,10 @@ class SGFormer(Backbone):
     ):
         arch = self.resolve_arch(arch)
         self._check_arch(**arch)
-        if coarse not in ('window', 'global'):
-            raise ValueError(f"SGFormer: coarse={coarse!r} must be 'window' or 'global'")
-        for name, cap in (('kv_cap', kv_cap), ('last_kv_cap', last_kv_cap)):
-            if cap is not None and (not isinstance(cap, int) or cap < 1):
-                raise ValueError(f'SGFormer: {name}={cap!r} must be a positive integer or None')
-        sides = [img_size] * 2 if isinstance(img_size, int) else list(img_size)
-        if len(sides) != 2 or min(sides) < 1:
-            raise ValueError(
-                f'SGFormer: img_size={img_size!r} must be a positive number or (height, width)'
-            )
+        check_options('SGFormer', coarse=(coarse, ('window', 'global')))
+        caps = {'kv_cap': kv_cap, 'last_kv_cap': last_kv_cap}  # None: no limit
+        check_positive('SGFormer', **{k: cap for k, cap in caps.items() if cap is not None})
+        sides = check_size('SGFormer', 'img_size', img_size)
         dims, depths = arch['embed_dims'], arch['depths']
         super().__init__(
             in_channels=in_channels,
@@ -644,12 +645,7 @@ class SGFormer(Backbone):
         mlp_ratio: float,
     ) -> None:
         numbers = {'embed_dims': embed_dims, 'num_heads': num_heads, 'depths': depths}
-        for name, values in numbers.items():
-            if len(values) != 4 or min(values) < 1:
-                raise ValueError(
-                    f'SGFormer: {name}={tuple(values)} must have four positive entries, one for '
-                    'each stage'
-                )
+        check_positive('SGFormer', entries=4, **numbers)
         if any(dim % heads for dim, heads in zip(embed_dims, num_heads, strict=True)):
             raise ValueError(
                 f'SGFormer: embed_dims={tuple(embed_dims)} must be multiples of num_heads='
@@ -692,10 +688,10 @@ class SGFormer(Backbone):
         """Hand out what guides the blocks of stages 1 to 3, in the mode the model is in.
 
         Args:
-            x (Tensor): As for ``forward``: ``(N, C, H, W)``, preprocessed.
+            x: As for ``forward``: ``(N, C, H, W)``, preprocessed.
 
         Returns:
-            list[Guidance]: For each of the three stages its importance maps and regions,
+            For each of the three stages its importance maps and regions,
             ``(N, hybrid-scale blocks, ceil(H / s), ceil(W / s))`` with s = 4, 8, 16.
         """
         _, importances = self._run(x)

@@ -7,34 +7,36 @@ load as they are.
 
 Differs from the official code: any input size (see :class:`SwinTransformer`); patch merging opens a
 stage instead of closing the one before; shift and partition are one gather whose places, like the
-mask and in inference the sum of bias and mask, are kept from one picture to the next of its size.
+mask and in inference the sum of bias and mask, are cached from one picture to the next of its size.
 """
 
 from collections.abc import Sequence
 from math import isqrt
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     Block,
-    Kept,
+    Cache,
     Mlp,
     PatchMerging,
     attention,
     ceil_div,
     crop,
-    cut_windows,
     drop_path_rates,
     init_linears,
-    join_windows,
-    known,
     pad_to_multiple,
     relative_position_bias,
     resize_table,
+    statically_known,
+    window_partition,
+    window_reverse,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive
 from .base import Backbone
 
 _TINY = {
@@ -54,7 +56,7 @@ ARCHS = {
 STRIDES = (4, 8, 16, 32)
 MLP_RATIO = 4
 MASKED = -100.0  # what the official code adds where two places of a window are no neighbours
-SMALL_MAPS = ('official', 'dense')
+SMALL_MAPS = ('shrink', 'pad')
 LIMIT = 2**21  # most elements of a bias that a block keeps from one picture to the next
 
 
@@ -62,10 +64,10 @@ class ShiftedWindows:
     """Where the tokens of a map go when it is shifted and cut into windows.
 
     Args:
-        sides (Sequence[int]): Height and width of the map.
-        window (int): Side of a window; the map is filled up to multiples of it.
-        shift (int): By how many places the map is rolled up and left before it is cut.
-        device (torch.device): Where the map is.
+        sides: Height and width of the map.
+        window: Side of a window; the map is filled up to multiples of it.
+        shift: By how many places the map is rolled up and left before it is cut.
+        device: Where the map is.
 
     Attributes:
         window: As given.
@@ -82,7 +84,9 @@ class ShiftedWindows:
         self.count = [ceil_div(side, window) for side in sides]
         self.size = (window, window)
         rows, columns = (count * window for count in self.count)
-        self.filled = not (known(rows == sides[0]) and known(columns == sides[1]))
+        self.filled = not (
+            statically_known(rows == sides[0]) and statically_known(columns == sides[1])
+        )
         self.mask = self.order = self.places = None
         if not (shift or self.filled):
             return
@@ -90,9 +94,9 @@ class ShiftedWindows:
         # places: in which of these places each token of the map stands
         order = torch.arange(rows * columns, device=device).view(1, rows, columns, 1)
         rolled = torch.roll(order, (-shift, -shift), (1, 2))
-        self.order = cut_windows(rolled, self.count, self.size).flatten()
+        self.order = window_partition(rolled, self.count, self.size).flatten()
         order = order.view(1, self.count[0] * self.count[1], window**2, 1)
-        places = join_windows(order, self.count, self.size, (rows, columns))
+        places = window_reverse(order, self.count, self.size, (rows, columns))
         self.places = crop(torch.roll(places, (shift, shift), (1, 2)), sides).flatten()
         if not shift:
             return
@@ -101,17 +105,17 @@ class ShiftedWindows:
             place = torch.arange(side, device=device)
             band = (place >= side - window).int() + (place >= side - shift).int()
             regions = 3 * regions + band.view(view)
-        regions = cut_windows(regions, self.count, self.size).squeeze(-1).squeeze(0)
+        regions = window_partition(regions, self.count, self.size).squeeze(-1).squeeze(0)
         apart = regions.unsqueeze(1) != regions.unsqueeze(2)
         self.mask = torch.zeros(apart.shape, device=device).masked_fill_(apart, MASKED)
 
-    def cut(self, x: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
+    def partition(self, x: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
         """Shift and cut a map: ``(N, H, W, C) -> (N, windows, places, C)``.
 
         Places that the map has not hold ``fill``, ``(C,)``.
         """
         if self.order is None:
-            return cut_windows(x, self.count, self.size)
+            return window_partition(x, self.count, self.size)
         if self.filled:
             every = fill.to(x.dtype).expand(x.shape[0], self.order.shape[0], -1)
             x = every.index_copy(1, self.places, x.flatten(1, 2))
@@ -119,10 +123,10 @@ class ShiftedWindows:
             x = x.flatten(1, 2).index_select(1, self.order)
         return x.unflatten(1, (self.count[0] * self.count[1], self.window**2))
 
-    def join(self, x: torch.Tensor) -> torch.Tensor:
-        """Undo :meth:`cut`: ``(N, H, W, C)``."""
+    def reverse(self, x: torch.Tensor) -> torch.Tensor:
+        """Undo :meth:`partition`: ``(N, H, W, C)``."""
         if self.order is None:
-            return join_windows(x, self.count, self.size, self.sides)
+            return window_reverse(x, self.count, self.size, self.sides)
         return x.flatten(1, 2).index_select(1, self.places).unflatten(1, tuple(self.sides))
 
 
@@ -142,7 +146,7 @@ class WindowAttention(nn.Module):
         )
         self.proj = nn.Linear(channels, channels)
         self.drop = nn.Dropout(drop_rate)
-        self.kept = Kept(LIMIT)  # bias plus mask
+        self.cache = Cache(LIMIT)  # bias plus mask
 
     def bias(self, windows: ShiftedWindows) -> torch.Tensor:
         """Make what is added to the products: ``(h, L, L)``, or with a mask ``(W, h, L, L)``."""
@@ -155,18 +159,19 @@ class WindowAttention(nn.Module):
     def forward(self, x: torch.Tensor, windows: ShiftedWindows) -> torch.Tensor:
         """Mix the tokens of each window; what fills windows up counts as zeros in ``x``."""
         if windows.filled:  # no products for zeros, of which only the layer's bias remains
-            qkv = windows.cut(self.qkv(x), self.qkv.bias)
+            qkv = windows.partition(self.qkv(x), self.qkv.bias)
         else:
-            qkv = self.qkv(windows.cut(x, self.qkv.bias))
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+            qkv = self.qkv(windows.partition(x, self.qkv.bias))
+        q, k, v = rearrange(qkv, 'n w l (qkv h d) -> qkv n w h l d', qkv=3, h=self.num_heads)
         drop = self.attn_drop_rate if self.training else 0.0
         if torch.is_grad_enabled():
             bias = self.bias(windows)
         else:
             table = self.relative_position_bias_table
-            bias = self.kept(lambda: self.bias(windows), windows, table)
+            bias = self.cache(lambda: self.bias(windows), windows, table)
         out = attention(q, k, v, bias, dropout_p=drop)
-        return self.drop(self.proj(windows.join(out.transpose(2, 3).flatten(3))))
+        out = rearrange(out, 'n w h l d -> n w l (h d)')
+        return self.drop(self.proj(windows.reverse(out)))
 
 
 class Stem(nn.Module):
@@ -203,18 +208,18 @@ class SwinStage(nn.Module):
         self.merge = merge
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
-        self.kept = Kept()  # windows
+        self.cache = Cache()  # windows
 
     def windows(self, x: torch.Tensor) -> tuple[ShiftedWindows, ShiftedWindows]:
         """Lay out the windows of even and odd blocks for a map ``(N, H, W, C)``."""
         sides = tuple(x.shape[1:3])
-        return self.kept(lambda: self._lay_out(sides, x.device), sides, x.device, type(x))
+        return self.cache(lambda: self._lay_out(sides, x.device), sides, x.device, type(x))
 
     def _lay_out(
         self, sides: tuple[int, int], device: torch.device
     ) -> tuple[ShiftedWindows, ShiftedWindows]:
         window, shift = self.window, self.window // 2
-        if self.small_map == 'official' and min(sides) <= window:
+        if self.small_map == 'shrink' and min(sides) <= window:
             window, shift = min(sides), 0
         even = ShiftedWindows(sides, window, 0, device)
         return even, ShiftedWindows(sides, window, shift, device) if shift else even
@@ -244,31 +249,31 @@ class SwinTransformer(Backbone):
 
     Maps that one window holds are where implementations differ, and weights notice:
 
-    - 'official': where the shorter side is not larger than the window, windows shrink to it and
+    - 'shrink': where the shorter side is not larger than the window, windows shrink to it and
       nothing is shifted. So are the published classifiers trained (their last stage at 224x224 is
       one window of 7x7), and mmpretrain, timm and torchvision do likewise when a map is one window.
-    - 'dense': always shifts and fills up to windows, as mmsegmentation and mmdetection do. So are
+    - 'pad': always shifts and fills up to windows, as mmsegmentation and mmdetection do. So are
       their segmentors and detectors trained.
 
     Args:
-        arch (str | dict): 'tiny', 'small', 'base', 'large', 'tiny_c24', or a dict with
+        arch: 'tiny', 'small', 'base', 'large', 'tiny_c24', or a dict with
             ``embed_dims`` (channels of the first stage, which double from stage to stage),
             ``depths`` and ``num_heads`` (four numbers each) and ``window_size``.
-        in_channels (int): Channels of the input.
-        window_size (int, optional): Side of a window in tokens; by default the variant's. The
+        in_channels: Channels of the input.
+        window_size: Side of a window in tokens; by default the variant's. The
             published models for 384x384 have 12.
-        small_map (str, optional): 'official' or 'dense', see above. By default 'official' where
-            the last stage alone is returned, as for classification, otherwise 'dense'.
-        out_indices (Sequence[int]): Stages to return, of 0..3; norms exist for these.
-        out_after_downsample (bool): Return stages 0 to 2 after the merging that follows them, as
+        small_map: 'shrink' or 'pad', see above. By default 'shrink' where
+            the last stage alone is returned, as for classification, otherwise 'pad'.
+        out_indices: Stages to return, of 0..3; norms exist for these.
+        out_after_downsample: Return stages 0 to 2 after the merging that follows them, as
             papers that count it to the stage do: channels 2, 4, 8, 8 C at strides 8, 16, 32, 32.
-        drop_rate (float): Dropout after the embedding, projections and in the MLPs.
-        attn_drop_rate (float): Dropout of attention weights.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i the stem and the first i stages.
-        with_cp (bool): Recompute the blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        drop_rate: Dropout after the embedding, projections and in the MLPs.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Rate of the last block; it grows linearly from 0.
+        frozen_stages: -1 freezes nothing, 0 the stem, i the stem and the first i stages.
+        with_cp: Recompute the blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or any named above.
 
     Raises:
@@ -300,10 +305,7 @@ class SwinTransformer(Backbone):
         if window_size is not None:
             arch = {**arch, 'window_size': window_size}
         self._check_arch(**arch)
-        if small_map not in (None, *SMALL_MAPS):
-            raise ValueError(
-                f'SwinTransformer: small_map={small_map!r} must be one of {SMALL_MAPS}, or None'
-            )
+        check_options('SwinTransformer', small_map=(small_map, (*SMALL_MAPS, None)))
         channels = [arch['embed_dims'] * 2**i for i in range(4)]
         # which stage's merged tokens a stage returns
         outs = (1, 2, 3, 3) if out_after_downsample else (0, 1, 2, 3)
@@ -321,7 +323,7 @@ class SwinTransformer(Backbone):
         self.depths = tuple(arch['depths'])
         self.out_after_downsample = out_after_downsample
         if small_map is None:
-            small_map = 'official' if self.out_indices == (3,) else 'dense'
+            small_map = 'shrink' if self.out_indices == (3,) else 'pad'
         self.stem = Stem(in_channels, channels[0], drop_rate)
         rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
         window = arch['window_size']
@@ -342,20 +344,12 @@ class SwinTransformer(Backbone):
     def _check_arch(
         embed_dims: int, depths: Sequence[int], num_heads: Sequence[int], window_size: int
     ) -> None:
-        for name, values in {'depths': depths, 'num_heads': num_heads}.items():
-            if len(values) != 4 or min(values) < 1:
-                raise ValueError(
-                    f'SwinTransformer: {name}={tuple(values)} must have four positive entries, one '
-                    'for each stage'
-                )
+        check_positive('SwinTransformer', entries=4, depths=depths, num_heads=num_heads)
+        check_positive('SwinTransformer', embed_dims=embed_dims, window_size=window_size)
         if any(embed_dims * 2**i % heads for i, heads in enumerate(num_heads)):
             raise ValueError(
                 f'SwinTransformer: embed_dims={embed_dims}, doubled from stage to stage, must be '
                 f'multiples of num_heads={tuple(num_heads)}'
-            )
-        if not isinstance(window_size, int) or window_size < 1:
-            raise ValueError(
-                f'SwinTransformer: window_size={window_size!r} must be a positive integer'
             )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -16,12 +16,13 @@ from math import isqrt
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layers import (
     Block,
-    Kept,
+    Cache,
     Mlp,
     SqueezeExcite,
     attention,
@@ -31,6 +32,7 @@ from ...layers import (
     resize_table,
 )
 from ...registry import MODELS
+from ..checks import check_options, check_positive
 from .base import Backbone, repeat_channels
 
 _VIT = {'tokens_type': 'performer', 'block': 'vit', 'mlp_ratio': 3}
@@ -68,6 +70,7 @@ FEATURES = 32  # random features of a performer
 GROWTH = 64  # channels that a dense block adds
 SE_RATIO = 16
 TOKENS_TYPES = ('performer', 'transformer', 'convolution')
+BLOCKS = ('vit', 'se', 'ghost', 'dense')
 OUT_TYPES = ('featmap', 'cls_token', 'avg_featmap', 'raw')
 
 
@@ -87,13 +90,13 @@ def linear_of_normed_patches(
     difference cancels.
 
     Args:
-        x (Tensor): ``(N, C, H, W)``.
-        split (Sequence[int]): Kernel k, stride and padding of the patches.
-        norm (LayerNorm): Over the C k k values of a patch, channel by channel.
-        linear (Linear): From C k k to C' channels.
+        x: ``(N, C, H, W)``.
+        split: Kernel k, stride and padding of the patches.
+        norm: Over the C k k values of a patch, channel by channel.
+        linear: From C k k to C' channels.
 
     Returns:
-        Tensor: ``(N, C', H', W')``.
+        ``(N, C', H', W')``.
     """
     kernel, stride, padding = split
     x, weight = at_least_float32(x), at_least_float32(linear.weight)
@@ -135,12 +138,12 @@ class TokenLayer(nn.Module):
     """Soft split and one layer of attention: ``(N, C, H, W) -> (N, 64, H', W')``.
 
     Args:
-        in_channels (int): C.
-        split (Sequence[int]): Kernel, stride and padding of the soft split.
-        performer (bool): Random features instead of the softmax.
-        scale (float, optional): Of the softmax's products; by default the width of a patch
+        in_channels: C.
+        split: Kernel, stride and padding of the soft split.
+        performer: Random features instead of the softmax.
+        scale: Of the softmax's products; by default the width of a patch
             ``(C k k) ** -0.5``, as the official models have it.
-        drop_rate (float): Dropout after projection and MLP.
+        drop_rate: Dropout after projection and MLP.
     """
 
     def __init__(
@@ -171,16 +174,15 @@ class TokenLayer(nn.Module):
         dtype = self.qkv.weight.dtype
         with torch.autocast(x.device.type, enabled=False):
             qkv = linear_of_normed_patches(x, self.split, self.norm1, self.qkv)
-            qkv = qkv.permute(0, 2, 3, 1)
-            sides = qkv.shape[1:3]
-            q, k, v = qkv.flatten(1, 2).chunk(3, dim=-1)
+            sides = qkv.shape[2:]
+            q, k, v = rearrange(qkv, 'n c h w -> n (h w) c').chunk(3, dim=-1)
             if self.features is not None:
                 out = performer(q, k, v, self.features.to(v.dtype)).to(dtype)
                 x = self._mix(out, v.to(dtype))
         if self.features is None:
             q, k, v = (t.to(dtype).unsqueeze(1) for t in (q, k, v))
             x = self._mix(attention(q, k, v, scale=self.scale).squeeze(1), v.squeeze(1))
-        return x.unflatten(1, sides).permute(0, 3, 1, 2)
+        return rearrange(x, 'n (h w) c -> n c h w', h=sides[0], w=sides[1])
 
     def _mix(self, out: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Finish the layer; the way round attention is from the values, not from the input."""
@@ -204,14 +206,14 @@ class Attention(nn.Module):
     """Multi-head attention: ``(N, L, C)``, same shape.
 
     Args:
-        channels (int): C.
-        num_heads (int): Number of heads.
-        scale (float, optional): Of the products; by default that of the heads' width.
-        attn_drop_rate (float): Dropout of attention weights.
-        drop_rate (float): Dropout of the output.
-        ghost (bool): Compute half of the queries', keys' and values' channels; the others are these
+        channels: C.
+        num_heads: Number of heads.
+        scale: Of the products; by default that of the heads' width.
+        attn_drop_rate: Dropout of attention weights.
+        drop_rate: Dropout of the output.
+        ghost: Compute half of the queries', keys' and values' channels; the others are these
             times a number. Source: Han et al., "GhostNet", CVPR 2020.
-        se (bool): Weigh the output's channels by :class:`SqueezeExcite`.
+        se: Weigh the output's channels by :class:`SqueezeExcite`.
     """
 
     def __init__(
@@ -240,10 +242,10 @@ class Attention(nn.Module):
         qkv = self.qkv(x).unflatten(-1, (3, -1))
         if self.cheap is not None:
             qkv = torch.cat((qkv, qkv * self.cheap), dim=-1)
-        q, k, v = qkv.unflatten(-1, (self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = rearrange(qkv, 'n l qkv (h d) -> qkv n h l d', h=self.num_heads)
         drop = self.attn_drop_rate if self.training else 0.0
         out = attention(q, k, v, scale=self.scale, dropout_p=drop)
-        return self.drop(self.se(self.proj(out.transpose(1, 2).flatten(2))))
+        return self.drop(self.se(self.proj(rearrange(out, 'n h l d -> n l (h d)'))))
 
 
 def ghost_factors(copies: int, channels: int) -> nn.Parameter:
@@ -334,18 +336,18 @@ class TransformerStage(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(out_channels)
-        self.kept = Kept()  # positions
+        self.cache = Cache()  # positions
 
     def positions(self, rows: int, columns: int) -> torch.Tensor:
         """Fit the table to a grid: ``(1, 1 + rows * columns, C)``."""
         table = self.pos_embed
-        return self.kept(lambda: resize_positions(table, rows, columns), rows, columns, table)
+        return self.cache(lambda: resize_positions(table, rows, columns), rows, columns, table)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Run the stage; hand out the tokens and the sides of their grid."""
         x = self.embed(x)
         sides = x.shape[2], x.shape[3]
-        x = x.flatten(2).transpose(1, 2)
+        x = rearrange(x, 'n c h w -> n (h w) c')
         x = torch.cat((self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1), x), dim=1)
         x = self.drop(x + self.positions(*sides).to(x.dtype))
         for block in self.blocks:
@@ -383,31 +385,28 @@ class T2TViT(Backbone):
     The position table is resized bicubically.
 
     Args:
-        arch (str | dict): '7', '10', '12', '14', '19', '24' (tokens by performers), 't_14', 't_19',
-            't_24' (by transformers), '14_resnext', '14_wide', '14_se', '16_ghost', 'dense', or a
-            dict with ``tokens_type``, ``block`` ('vit', 'se', 'ghost' or 'dense'), ``embed_dims``,
-            ``depths`` (one number, or for 'dense' one for each group), ``num_heads`` and
-            ``mlp_ratio``.
-        in_channels (int): Channels of the input.
-        img_size (int): Side of the square that the position table is made for; it fixes no input
-            size.
-        tokens_type (str, optional): 'performer', 'transformer' or 'convolution', instead of the
-            variant's.
-        out_type (str): See above.
-        out_indices (Sequence[int], optional): Stages to return, of 0..2, with 'featmap': by default
+        arch: '7', '10', '12', '14', '19', '24' (tokens by performers), 't_14', 't_19', 't_24' (by
+            transformers), '14_resnext', '14_wide', '14_se', '16_ghost', 'dense', or a dict with
+            ``tokens_type``, ``block`` ('vit', 'se', 'ghost' or 'dense'), ``embed_dims``, ``depths``
+            (one number, or for 'dense' one for each group), ``num_heads`` and ``mlp_ratio``.
+        in_channels: Channels of the input.
+        img_size: Side of the square that the position table is made for; it fixes no input size.
+        tokens_type: 'performer', 'transformer' or 'convolution', instead of the variant's.
+        out_type: See above.
+        out_indices: Stages to return, of 0..2, with 'featmap': by default
             all. The other types are of the last stage.
-        qk_scale (float, optional): Scale of the blocks' products, by default (heads' width)^-0.5.
-        token_qk_scale (float, optional): That of transformer token layers, by default (width of a
+        qk_scale: Scale of the blocks' products, by default (heads' width)^-0.5.
+        token_qk_scale: That of transformer token layers, by default (width of a
             patch)^-0.5, which is not the heads' width.
-        drop_rate (float): Dropout after the embedding, in attention and MLPs of the blocks.
-        attn_drop_rate (float): Dropout of the blocks' attention weights.
-        performer_drop_rate (float): Dropout in performers, which the official code fixes at 0.1.
-        drop_path_rate (float): Rate of the last block; it grows linearly from 0. (In the official
+        drop_rate: Dropout after the embedding, in attention and MLPs of the blocks.
+        attn_drop_rate: Dropout of the blocks' attention weights.
+        performer_drop_rate: Dropout in performers, which the official code fixes at 0.1.
+        drop_path_rate: Rate of the last block; it grows linearly from 0. (In the official
             dense variant it grows from group to group, to 3 / 11 of it.)
-        frozen_stages (int): -1 freezes nothing, 0 the first token layer, 1 both, 2 or 3 everything.
-        with_cp (bool): Recompute token layers and blocks in the backward pass to save memory.
-        allow_partial_load (bool): See :class:`Backbone`.
-        init_cfg (dict, optional): mmengine's initialisation, such as
+        frozen_stages: -1 freezes nothing, 0 the first token layer, 1 both, 2 or 3 everything.
+        with_cp: Recompute token layers and blocks in the backward pass to save memory.
+        allow_partial_load: See :class:`Backbone`.
+        init_cfg: mmengine's initialisation, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of ours or of the authors.
 
     Raises:
@@ -440,8 +439,7 @@ class T2TViT(Backbone):
         if tokens_type is not None:
             arch = {**arch, 'tokens_type': tokens_type}
         widths = self._check_arch(**arch)
-        if out_type not in OUT_TYPES:
-            raise ValueError(f'T2TViT: out_type={out_type!r} is unknown; choose from {OUT_TYPES}')
+        check_options('T2TViT', out_type=(out_type, OUT_TYPES))
         if out_indices is None:
             out_indices = (0, 1, 2) if out_type == 'featmap' else (2,)
         if not isinstance(img_size, int) or img_size < STRIDES[2]:
@@ -519,15 +517,10 @@ class T2TViT(Backbone):
         mlp_ratio: float,
     ) -> list[int | None]:
         """List the width of every block, None for a transition, and then that of the output."""
-        if tokens_type not in TOKENS_TYPES:
-            raise ValueError(
-                f'T2TViT: tokens_type={tokens_type!r} is unknown; choose from {TOKENS_TYPES}'
-            )
-        if block not in ('vit', 'se', 'ghost', 'dense'):
-            raise ValueError(
-                f"T2TViT: block={block!r} is unknown; choose from 'vit', 'se', 'ghost', 'dense'"
-            )
-        if not depths or min(depths) < 1 or (len(depths) > 1 and block != 'dense'):
+        check_options('T2TViT', tokens_type=(tokens_type, TOKENS_TYPES), block=(block, BLOCKS))
+        check_positive('T2TViT', many=True, depths=depths)
+        check_positive('T2TViT', embed_dims=embed_dims, num_heads=num_heads)
+        if len(depths) > 1 and block != 'dense':
             raise ValueError(
                 f"T2TViT: depths={tuple(depths)} must be one positive number, or with block='dense'"
                 ' one for each group'
@@ -541,10 +534,10 @@ class T2TViT(Backbone):
                 widths.append(width)
                 width += GROWTH if block == 'dense' else 0
         wrong = [channels for channels in widths if channels and channels % num_heads]
-        if wrong or embed_dims < 1:
+        if wrong:
             raise ValueError(
-                f'T2TViT: the width {(wrong or [embed_dims])[0]} of a block must be a positive '
-                f'multiple of num_heads={num_heads}'
+                f'T2TViT: the width {wrong[0]} of a block must be a multiple of num_heads='
+                f'{num_heads}'
             )
         if block == 'ghost' and (embed_dims % 2 or mlp_ratio != int(mlp_ratio) or mlp_ratio < 2):
             raise ValueError(
@@ -586,7 +579,7 @@ class T2TViT(Backbone):
             outs.append(x)
         x, sides = self.stages[2](x)
         if self.out_type == 'featmap':
-            outs.append(x[:, 1:].unflatten(1, sides).permute(0, 3, 1, 2))
+            outs.append(rearrange(x[:, 1:], 'n (h w) c -> n c h w', h=sides[0], w=sides[1]))
             return tuple(outs[i] for i in self.out_indices)
         if self.out_type == 'cls_token':
             return (x[:, 0],)

@@ -19,7 +19,8 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ...registry import MODELS
-from ..localizers import check_size, crop_boxes, find_boxes, resize_pictures
+from ..checks import check_options, check_size
+from ..localizers import crop_boxes, find_boxes, resize_pictures
 
 FUSIONS = ('logit_mean', 'prob_mean', 'logit_max', 'stage2')
 
@@ -53,26 +54,25 @@ class TwoStageClassifier(ImageClassifier):
     Cost: twice the classifier and once the localizer, see :meth:`all_passes`.
 
     Args:
-        backbone (dict): As in ``ImageClassifier``, and so the next two.
-        neck (dict, optional): The neck.
-        head (dict): One of mmpretrain's or ours whose output is one logit for each class.
-        localizer (dict): ``mmvit_plugins.AttentionLocalizer``, ``mmvit_plugins
-            .ActivationLocalizer`` or another module with their attributes. One that needs no maps
-            gets the picture as the first look sees it, or as it came if its ``size`` is set, in
-            its own ``mean`` and ``std`` if it has them; channels are in the classifier's order.
-        input_size (int | Sequence[int], optional): Side, or height and width, that the classifier
+        backbone: As in ``ImageClassifier``, and so the next two.
+        neck: The neck.
+        head: One of mmpretrain's or ours whose output is one logit for each class.
+        localizer: ``mmvit_plugins.AttentionLocalizer``, ``mmvit_plugins.ActivationLocalizer`` or
+            another module with their attributes. One that needs no maps gets the picture as the
+            first look sees it, or as it came if its ``size`` is set, in its own ``mean`` and
+            ``std`` if it has them; channels are in the classifier's order.
+        input_size: Side, or height and width, that the classifier
             works at; None: the size as it comes.
-        box (dict, optional): Arguments of ``find_boxes``.
-        fusion (str): 'logit_mean', 'prob_mean' (mean of probabilities), 'logit_max' (the larger
+        box: Arguments of ``find_boxes``.
+        fusion: 'logit_mean', 'prob_mean' (mean of probabilities), 'logit_max' (the larger
             logit of each class), 'stage2' (the second look alone).
-        stage_weights (Sequence[float]): Weight of each look in the two means, divided by their sum.
-        crop_in_train (float): Probability with which a training picture is replaced by its crop.
-        two_stage_in_val (bool): False: validation in training looks once; tests look twice always.
-        pretrained (str, optional): As in ``ImageClassifier``, and so the rest.
-        train_cfg (dict, optional): Batch augmentations.
-        data_preprocessor (dict, optional): Its mean and std are what a localizer with other ones is
-            adapted from.
-        init_cfg (dict, optional): mmengine's initialisation.
+        stage_weights: Weight of each look in the two means, divided by their sum.
+        crop_in_train: Probability with which a training picture is replaced by its crop.
+        two_stage_in_val: False: validation in training looks once; tests look twice always.
+        pretrained: As in ``ImageClassifier``, and so the rest.
+        train_cfg: Batch augmentations.
+        data_preprocessor: Its mean and std are what a localizer with other ones is adapted from.
+        init_cfg: mmengine's initialisation.
 
     Raises:
         ValueError: For a wrong argument, naming what is allowed.
@@ -102,8 +102,7 @@ class TwoStageClassifier(ImageClassifier):
                 'TwoStageClassifier: localizer=None came, but a localizer finds the object; give '
                 "one such as dict(type='mmvit_plugins.ActivationLocalizer'), or use ImageClassifier"
             )
-        if fusion not in FUSIONS:
-            raise ValueError(f'TwoStageClassifier: fusion={fusion!r} must be one of {FUSIONS}')
+        check_options('TwoStageClassifier', fusion=(fusion, FUSIONS))
         if not 0 <= crop_in_train <= 1:
             raise ValueError(
                 f'TwoStageClassifier: crop_in_train={crop_in_train!r} must be a probability, 0 to 1'
@@ -113,7 +112,9 @@ class TwoStageClassifier(ImageClassifier):
                 f'TwoStageClassifier: stage_weights={stage_weights!r} must be two numbers, not '
                 'negative and not both 0'
             )
-        self.input_size = check_size('TwoStageClassifier', 'input_size', input_size)
+        self.input_size = None
+        if input_size is not None:
+            self.input_size = check_size('TwoStageClassifier', 'input_size', input_size)
         self.box = _checked_box(box or {})
         self.fusion = fusion
         self.stage_weights = tuple(weight / sum(stage_weights) for weight in stage_weights)
@@ -170,10 +171,10 @@ class TwoStageClassifier(ImageClassifier):
         """Look twice.
 
         Args:
-            inputs (Tensor): Pictures ``(N, C, H, W)``, normalised.
+            inputs: Pictures ``(N, C, H, W)``, normalised.
 
         Returns:
-            dict: ``logits`` (2, N, num_classes) of both looks, equal where there is no second one;
+            ``logits`` (2, N, num_classes) of both looks, equal where there is no second one;
             ``boxes`` (N, 4) float32, in pixels of ``inputs``, and their ``statuses``; ``response``
             (N, h, w); ``crops``, what the second look sees (where there is none, what the first
             saw).
@@ -193,7 +194,7 @@ class TwoStageClassifier(ImageClassifier):
         Tensors alone, for counting, timing and tracing: the whole picture stands for the crop.
 
         Returns:
-            Tensor: Fused logits ``(N, num_classes)``.
+            Fused logits ``(N, num_classes)``.
         """
         view = self.resize(inputs)
         maps = self.backbone(view)

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ...registry import MODELS
+from ..checks import check_positive
 
 
 @MODELS.register_module()
@@ -27,15 +28,15 @@ class MGFFHead(LinearClsHead):
     cheaper.)
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): C, the neck's ``out_channels``.
-        drop_rate (float): Dropout before the linear layer.
-        aux_in_channels (Sequence[int], optional): C_i of each map; None: no auxiliary classifiers.
-        aux_loss_weight (float): Factor of the sum of the auxiliary losses, ``loss_aux``.
-        loss (dict, optional): The loss, of all classifiers; by default cross entropy.
-        topk (int | Sequence[int]): For the accuracy in training.
-        cal_acc (bool): Whether to log it.
-        init_cfg (dict, optional): mmengine's initialisation; by default that of ``LinearClsHead``.
+        num_classes: Number of classes.
+        in_channels: C, the neck's ``out_channels``.
+        drop_rate: Dropout before the linear layer.
+        aux_in_channels: C_i of each map; None: no auxiliary classifiers.
+        aux_loss_weight: Factor of the sum of the auxiliary losses, ``loss_aux``.
+        loss: The loss, of all classifiers; by default cross entropy.
+        topk: For the accuracy in training.
+        cal_acc: Whether to log it.
+        init_cfg: mmengine's initialisation; by default that of ``LinearClsHead``.
 
     Raises:
         ValueError: For a wrong argument, or other maps than ``aux_in_channels`` announces.
@@ -61,15 +62,8 @@ class MGFFHead(LinearClsHead):
             topk=(topk,) if isinstance(topk, int) else tuple(topk),
             cal_acc=cal_acc,
         )
-        if aux_in_channels is not None and (
-            isinstance(aux_in_channels, int)
-            or not aux_in_channels
-            or any(not isinstance(c, int) or c < 1 for c in aux_in_channels)
-        ):
-            raise ValueError(
-                f'MGFFHead: aux_in_channels={aux_in_channels!r} must be None or a positive number '
-                'for each map'
-            )
+        if aux_in_channels is not None:
+            check_positive('MGFFHead', many=True, aux_in_channels=aux_in_channels)
         self.aux_in_channels = tuple(aux_in_channels or ())
         self.aux_loss_weight = aux_loss_weight
         self.drop = nn.Dropout(drop_rate)

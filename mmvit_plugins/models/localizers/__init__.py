@@ -3,12 +3,11 @@
 from .activation import ActivationLocalizer
 from .attention import AttentionLocalizer
 from .boxes import crop_boxes, find_boxes
-from .sizes import check_size, resize_pictures
+from .sizes import resize_pictures
 
 __all__ = [
     'ActivationLocalizer',
     'AttentionLocalizer',
-    'check_size',
     'crop_boxes',
     'find_boxes',
     'resize_pictures',

@@ -17,10 +17,10 @@ class ActivationLocalizer(BaseModule):
     the channels is taken instead of the sum. Which it is, each picture's own values decide.
 
     Args:
-        index (int): Which of the backbone's maps; negative ones from the end.
+        index: Which of the backbone's maps; negative ones from the end.
 
     Attributes:
-        needs_maps (bool): True: it is called with the backbone's maps.
+        needs_maps: True: it is called with the backbone's maps.
 
     Raises:
         ValueError: If ``index`` is no integer.

@@ -7,11 +7,13 @@ added over queries, heads and layers, is its importance. Rollout: Abnar and Zuid
 from collections.abc import Callable, Sequence
 
 import torch
+from einops import rearrange
 from mmengine.model import BaseModule
 from torch import nn
 
 from ...registry import MODELS
-from .sizes import check_size, resize_pictures
+from ..checks import check_options, check_size
+from .sizes import resize_pictures
 
 METHODS = ('sum', 'rollout')
 QUERIES = ('patch', 'cls')
@@ -33,24 +35,23 @@ class AttentionLocalizer(BaseModule):
     The network is frozen: no gradients, and always in eval mode.
 
     Args:
-        vit (dict): Config of mmpretrain's ``VisionTransformer``, ``DistilledVisionTransformer`` or
-            another network with ``layers[i].attn.qkv`` (a linear layer), ``layers[i].attn
-            .num_heads`` and ``num_extra_tokens`` (the class token first, then others, then the
-            patches), whose first convolution cuts the patches. Its ``init_cfg`` says where its
-            weights are.
-        size (int | Sequence[int], optional): Side, or height and width, to which pictures are
+        vit: Config of mmpretrain's ``VisionTransformer``, ``DistilledVisionTransformer`` or another
+            network with ``layers[i].attn.qkv`` (a linear layer), ``layers[i].attn.num_heads`` and
+            ``num_extra_tokens`` (the class token first, then others, then the patches), whose first
+            convolution cuts the patches. Its ``init_cfg`` says where its weights are.
+        size: Side, or height and width, to which pictures are
             resized for it; None: as they come. To another size than it was built for, mmpretrain's
             networks resize their position embedding.
-        mean (Sequence[float], optional): Mean of each channel in the statistics that its weights
+        mean: Mean of each channel in the statistics that its weights
             expect, None for those of the classifier. The classifier adapts the pictures.
-        std (Sequence[float], optional): Deviation of each channel; given if ``mean`` is.
-        method (str): 'sum' adds the weights of all layers, as the paper; 'rollout' multiplies
+        std: Deviation of each channel; given if ``mean`` is.
+        method: 'sum' adds the weights of all layers, as the paper; 'rollout' multiplies
             ``(A + I) / 2`` of all layers, A the mean over the heads.
-        queries (str): 'patch' counts the attention of all patches, 'cls' that of the class token.
-        init_cfg (dict, optional): mmengine's initialisation.
+        queries: 'patch' counts the attention of all patches, 'cls' that of the class token.
+        init_cfg: mmengine's initialisation.
 
     Attributes:
-        needs_maps (bool): False: it is called with pictures, not with the classifier's maps.
+        needs_maps: False: it is called with pictures, not with the classifier's maps.
 
     Raises:
         ValueError: For a wrong argument or another kind of network, naming what is allowed.
@@ -69,15 +70,12 @@ class AttentionLocalizer(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        if method not in METHODS:
-            raise ValueError(f'AttentionLocalizer: method={method!r} must be one of {METHODS}')
-        if queries not in QUERIES:
-            raise ValueError(f'AttentionLocalizer: queries={queries!r} must be one of {QUERIES}')
+        check_options('AttentionLocalizer', method=(method, METHODS), queries=(queries, QUERIES))
         if (mean is None) != (std is None):
             raise ValueError(
                 f'AttentionLocalizer: mean={mean!r} and std={std!r} came; give both or neither'
             )
-        self.size = check_size('AttentionLocalizer', 'size', size)
+        self.size = None if size is None else check_size('AttentionLocalizer', 'size', size)
         self.mean = mean
         self.std = std
         self.method = method
@@ -101,7 +99,7 @@ class AttentionLocalizer(BaseModule):
         """Compute the response to pictures ``(N, C, H, W)``, normalised as the weights expect.
 
         Returns:
-            Tensor: ``(N, h, w)``, float32, one value for each patch: what it receives, in the
+            ``(N, h, w)``, float32, one value for each patch: what it receives, in the
             mean over layers and heads (and, for 'cls', times the number of patches). The mean
             over the patches is 1, less what other tokens receive.
 
@@ -141,13 +139,13 @@ def _run(
     """Run a network up to the queries and keys of its last layer.
 
     Args:
-        vit (Module): The network.
-        x (Tensor): ``(N, C, H, W)``.
-        add_layer (Callable): Called without autocast for each layer, with what its ``attn.qkv``
+        vit: The network.
+        x: ``(N, C, H, W)``.
+        add_layer: Called without autocast for each layer, with what its ``attn.qkv``
             gives, ``(N, L, 3 heads d)``, and the number of heads.
 
     Returns:
-        torch.Size: Height and width of the grid of patches.
+        Height and width of the grid of patches.
 
     Raises:
         ValueError: If it runs in another way than a plain vision transformer.
@@ -202,8 +200,8 @@ def _run(
 
 def _weights(qkv: torch.Tensor, heads: int, rows: slice = slice(None)) -> torch.Tensor:
     """Compute attention weights ``(N, heads, len(rows), L)`` from ``(N, L, 3 heads d)``."""
-    qkv = qkv.unflatten(2, (3, heads, -1)).transpose(1, 3)  # (N, heads, 3, L, d)
-    q, k, _ = qkv.to(torch.promote_types(qkv.dtype, torch.float32)).unbind(2)
+    qkv = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
+    q, k, _ = rearrange(qkv, 'n l (qkv h d) -> qkv n h l d', qkv=3, h=heads)
     return (q[:, :, rows] * q.shape[-1] ** -0.5 @ k.mT).softmax(dim=-1)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..checks import check_options
+
 THRESHOLDS = ('mean', 'otsu')
 FLAT = 1e-5  # what varies by less, relative to its largest value, is rounding
 
@@ -41,29 +43,28 @@ def find_boxes(
     Images do not influence each other. The search runs on the CPU, after one copy of the response.
 
     Args:
-        response (Tensor): ``(N, h, w)``; larger is more of an object.
-        size (Sequence[int]): The picture's height H and width W.
-        threshold (str): 'mean' of the resized response, or 'otsu': halfway between the two classes
+        response: ``(N, h, w)``; larger is more of an object.
+        size: The picture's height H and width W.
+        threshold: 'mean' of the resized response, or 'otsu': halfway between the two classes
             of the clipped response whose means differ most, in Otsu's sense.
-        scale (float): Factor of the threshold.
-        clip_quantile (float): Larger values become this quantile, since transformers keep notes
+        scale: Factor of the threshold.
+        clip_quantile: Larger values become this quantile, since transformers keep notes
             in a few tokens of the background, which then draw much attention.
-        margin (float): Share of its width and height by which each edge moves out.
-        min_side (float): Least side of a box, as a share of the picture's longer one.
-        min_area (float): Least area of a region, as a share of the picture's.
-        max_area (float): Largest area of a box, as a share of the picture's.
-        square (bool): Make the box a square, as far as the picture's sides allow.
+        margin: Share of its width and height by which each edge moves out.
+        min_side: Least side of a box, as a share of the picture's longer one.
+        min_area: Least area of a region, as a share of the picture's.
+        max_area: Largest area of a box, as a share of the picture's.
+        square: Make the box a square, as far as the picture's sides allow.
 
     Returns:
-        tuple[Tensor, list[str]]: Boxes ``(N, 4)``, float32, on the response's device: left, top,
+        Boxes ``(N, 4)``, float32, on the response's device: left, top,
         right and bottom edge in pixels of ``size``, so that ``(0, 0, W, H)`` is the whole picture;
         and for each 'ok', 'flat', 'empty', 'tiny' or 'whole'.
 
     Raises:
         ValueError: For a wrong argument, naming what is allowed.
     """
-    if threshold not in THRESHOLDS:
-        raise ValueError(f'find_boxes: threshold={threshold!r} must be one of {THRESHOLDS}')
+    check_options('find_boxes', threshold=(threshold, THRESHOLDS))
     shares = dict(
         clip_quantile=clip_quantile, min_side=min_side, min_area=min_area, max_area=max_area
     )
@@ -99,12 +100,12 @@ def crop_boxes(images: torch.Tensor, boxes: torch.Tensor, size: Sequence[int]) -
     before it is sampled.
 
     Args:
-        images (Tensor): ``(N, C, H, W)``.
-        boxes (Tensor): ``(N, 4)``, left, top, right and bottom edge in pixels of the images.
-        size (Sequence[int]): Height h and width w of the result.
+        images: ``(N, C, H, W)``.
+        boxes: ``(N, 4)``, left, top, right and bottom edge in pixels of the images.
+        size: Height h and width w of the result.
 
     Returns:
-        Tensor: ``(N, C, h, w)``, in the dtype of ``images``; positions are at least in float32.
+        ``(N, C, h, w)``, in the dtype of ``images``; positions are at least in float32.
 
     Raises:
         ValueError: If there is not one box for each image.

@@ -1,33 +1,7 @@
-"""Sizes of pictures: as arguments, and bringing pictures to them."""
-
-from collections.abc import Sequence
+"""Bringing pictures to a size."""
 
 import torch
 import torch.nn.functional as F
-
-
-def check_size(owner: str, name: str, size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Read a side, or height and width.
-
-    Args:
-        owner (str): The class to name in the error.
-        name (str): The argument's name.
-        size (int | Sequence[int], optional): Its value; None stays None.
-
-    Returns:
-        tuple[int, int] | None: Height and width.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    if size is None:
-        return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise ValueError(
-            f'{owner}: {name}={size!r} must be None, a number of pixels, or height and width'
-        )
-    return sides
 
 
 def resize_pictures(x: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ...checkpoint import ConvertsOnLoad
 from ...layers import attention, init_linears
-from .checks import check_options, check_positive
+from ..checks import check_options, check_positive
 
 ADJACENCIES = ('learned_dynamic', 'similarity', 'identity', None)
 ADJ_INITS = ('balanced', 'pim')
@@ -43,15 +43,15 @@ class GraphConv(nn.Module):
     """One graph convolution: ``Y = act(norm(A^T (X W + b)))``, ``(N, n, C) -> (N, n, C)``.
 
     Args:
-        channels (int): C.
-        nodes (int, optional): n, needed where the adjacency is learned.
-        adjacency (str): 'learned_dynamic': ``A = A_0 + alpha tanh(q_i - k_j)`` with a learned
+        channels: C.
+        nodes: n, needed where the adjacency is learned.
+        adjacency: 'learned_dynamic': ``A = A_0 + alpha tanh(q_i - k_j)`` with a learned
             ``A_0``, a learned number alpha that starts at 0, and one number q and k for each node.
             'similarity': in the place of ``A^T`` the softmax, over the nodes that are looked at, of
             scaled products in C / 8 channels, for any number of nodes. 'identity': each node alone.
-        adj_init (str): How ``A_0`` starts, see :func:`initial_adjacency`.
-        norm (str, optional): 'BN1d', over pictures and nodes; 'LN'; None.
-        act (str, optional): 'ReLU', 'GELU' or None.
+        adj_init: How ``A_0`` starts, see :func:`initial_adjacency`.
+        norm: 'BN1d', over pictures and nodes; 'LN'; None.
+        act: 'ReLU', 'GELU' or None.
 
     Raises:
         ValueError: If ``nodes`` is missing.
@@ -141,21 +141,21 @@ class GraphFusion(ConvertsOnLoad, BaseModule):
     Weights of PIM's ``GCNCombiner`` load into ``order='pool_gcn', merge='linear', gcn_act=None``.
 
     Args:
-        channels (int): C.
-        nodes (int, optional): n; None for any number, where nothing is learned for each node.
-        adjacency (str, optional): See :class:`GraphConv`; None leaves the convolution out.
-        adj_init (str): See :class:`GraphConv`.
-        gcn_norm (str, optional): 'BN1d', 'LN' or None.
-        gcn_act (str, optional): 'ReLU', 'GELU' or None.
-        order (str): 'gcn_pool', the paper's, or 'pool_gcn', PIM's: the graph's nodes are the super
+        channels: C.
+        nodes: n; None for any number, where nothing is learned for each node.
+        adjacency: See :class:`GraphConv`; None leaves the convolution out.
+        adj_init: See :class:`GraphConv`.
+        gcn_norm: 'BN1d', 'LN' or None.
+        gcn_act: 'ReLU', 'GELU' or None.
+        order: 'gcn_pool', the paper's, or 'pool_gcn', PIM's: the graph's nodes are the super
             nodes then.
-        pool (str, optional): 'linear': learned weights for each node. 'soft': softmax, over the
+        pool: 'linear': learned weights for each node. 'soft': softmax, over the
             nodes, of a linear layer of them. 'avg': one super node, the mean, whatever
             ``num_supers`` and ``merge`` say. None: no pooling.
-        num_supers (int, optional): Super nodes, by default one for 32 nodes.
-        pool_act (str, optional): Activation of the super nodes: 'ReLU', 'GELU' or None.
-        merge (str): 'mean' of the super nodes, or a 'linear' layer over them.
-        init_cfg (dict, optional): mmengine's initialisation.
+        num_supers: Super nodes, by default one for 32 nodes.
+        pool_act: Activation of the super nodes: 'ReLU', 'GELU' or None.
+        merge: 'mean' of the super nodes, or a 'linear' layer over them.
+        init_cfg: mmengine's initialisation.
 
     Raises:
         ValueError: For a wrong argument, naming what is allowed.

@@ -11,22 +11,23 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from mmengine.model import BaseModule
 from torch import nn
 
 from ...layers import (
-    Kept,
+    Cache,
     SqueezeExcite,
     attention,
     ceil_div,
     inference_on_cpu,
     init_linears,
-    known,
     pad_to_multiple,
     relative_position_bias,
+    statically_known,
 )
 from ...registry import MODELS
-from .checks import check_maps, check_options, check_positive
+from ..checks import check_maps, check_options, check_positive, check_rate, check_size
 from .graph import POOLS, GraphFusion
 
 FUSES = ('node', 'channel')
@@ -42,11 +43,11 @@ class Unify(nn.Module):
     enlargement of sides that are too small.
 
     Args:
-        in_channels (int): C.
-        out_channels (int): C'.
-        kernel_size (int): Side of the kernel.
-        grid (Sequence[int], optional): h and w; None leaves the size as it comes.
-        conv (bool): False leaves the convolution out.
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: Side of the kernel.
+        grid: h and w; None leaves the size as it comes.
+        conv: False leaves the convolution out.
     """
 
     def __init__(
@@ -80,19 +81,18 @@ class Unify(nn.Module):
     def _multiply(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve by a product of matrices, which is faster for few places."""
         k = self.kernel_size
-        x = x.permute(0, 2, 3, 1)
-        x = x.unflatten(2, (x.shape[2] // k, k)).unflatten(1, (x.shape[1] // k, k))
-        weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(x.transpose(2, 3).flatten(3), weight, self.conv.bias).permute(0, 3, 1, 2)
+        x = rearrange(x, 'n c (h i) (w j) -> n h w (i j c)', i=k, j=k)
+        weight = rearrange(self.conv.weight, 'd c i j -> d (i j c)')
+        return F.linear(x, weight, self.conv.bias).permute(0, 3, 1, 2)
 
 
 def fit(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     """Pool sides that are too large, enlarge those too small: ``(N, C, H, W) -> (N, C, h, w)``."""
-    if known(x.shape[2] == sides[0]) and known(x.shape[3] == sides[1]):
+    if statically_known(x.shape[2] == sides[0]) and statically_known(x.shape[3] == sides[1]):
         return x
     smaller = [min(mine, wanted) for mine, wanted in zip(x.shape[2:], sides, strict=True)]
     x = F.adaptive_avg_pool2d(x, smaller)
-    if all(known(side == wanted) for side, wanted in zip(smaller, sides, strict=True)):
+    if all(statically_known(side == wanted) for side, wanted in zip(smaller, sides, strict=True)):
         return x
     return F.interpolate(x, tuple(sides), mode='bilinear', align_corners=False)
 
@@ -101,13 +101,13 @@ class SpatialAttention(nn.Module):
     """Self-attention over a map's tokens with a bias by relative position: ``(N, L, C)``, same.
 
     Args:
-        channels (int): C.
-        num_heads (int): Number of heads.
-        grid (Sequence[int], optional): Height and width of the map; None: any, without the bias.
-        residual (bool): Add the input.
-        norm (bool): Layer norm before.
-        proj (bool): Linear layer behind.
-        attn_drop_rate (float): Dropout of attention weights.
+        channels: C.
+        num_heads: Number of heads.
+        grid: Height and width of the map; None: any, without the bias.
+        residual: Add the input.
+        norm: Layer norm before.
+        proj: Linear layer behind.
+        attn_drop_rate: Dropout of attention weights.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class SpatialAttention(nn.Module):
             self.relative_position_bias_table = nn.Parameter(
                 nn.init.trunc_normal_(torch.zeros(places, num_heads), std=0.02)
             )
-        self.kept = Kept()  # the bias
-        self.kept_product = Kept()  # of the weights, with one head
+        self.cache = Cache()  # the bias
+        self.product_cache = Cache()  # of the weights, with one head
         init_linears(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -146,9 +146,10 @@ class SpatialAttention(nn.Module):
         if self.num_heads == 1 and whole and not drop and not torch.is_grad_enabled():
             out = self._one_head(t)
         else:
-            qkv = self.qkv(t).unflatten(-1, (3, self.num_heads, -1))
-            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-            out = attention(q, k, v, self.bias(), dropout_p=drop).transpose(1, 2).flatten(2)
+            qkv = self.qkv(t)
+            q, k, v = rearrange(qkv, 'n l (qkv h d) -> qkv n h l d', qkv=3, h=self.num_heads)
+            out = attention(q, k, v, self.bias(), dropout_p=drop)
+            out = rearrange(out, 'n h l d -> n l (h d)')
             out = out if self.proj is None else self.proj(out)
         return x + out if self.residual else out
 
@@ -161,7 +162,7 @@ class SpatialAttention(nn.Module):
         def make() -> torch.Tensor:
             return relative_position_bias(table, self.grid).unsqueeze(0)
 
-        return make() if torch.is_grad_enabled() else self.kept(make, table)
+        return make() if torch.is_grad_enabled() else self.cache(make, table)
 
     def _one_head(self, t: torch.Tensor) -> torch.Tensor:
         """Attend with one head: half of the products, the same sums.
@@ -172,7 +173,7 @@ class SpatialAttention(nn.Module):
         """
         layers = [self.qkv] if self.proj is None else [self.qkv, self.proj]
         tensors = [p for layer in layers for p in (layer.weight, layer.bias)]
-        query, value = self.kept_product(self._multiply, *tensors)
+        query, value = self.product_cache(self._multiply, *tensors)
         bias = self.bias()
         q, t = F.linear(t, *query).unsqueeze(1), t.unsqueeze(1)
         out = attention(q, t, t, bias, scale=t.shape[-1] ** -0.5)
@@ -205,44 +206,43 @@ class MGFF(BaseModule):
     that learn nothing for single nodes.
 
     Args:
-        in_channels (Sequence[int]): Channels of each map.
-        strides (Sequence[int]): Stride of each map, in pixels. A map's kernel is the largest
+        in_channels: Channels of each map.
+        strides: Stride of each map, in pixels. A map's kernel is the largest
             stride over its own, rounded up.
-        grid_size (int | Sequence[int], optional): Height and width of the unified maps: input size
+        grid_size: Height and width of the unified maps: input size
             over largest stride, such as 12 for 384 pixels.
-        embed_dims (int, optional): C; by default the channels of the last map.
-        attention (bool): Self-attention of each map; False leaves it out.
-        num_heads (int): Heads of it. The paper's formula is one head.
-        attn_residual (bool): Add the attention's input to its output. The paper's formula does
+        embed_dims: C; by default the channels of the last map.
+        attention: Self-attention of each map; False leaves it out.
+        num_heads: Heads of it. The paper's formula is one head.
+        attn_residual: Add the attention's input to its output. The paper's formula does
             not; a pretrained backbone's features then start behind random layers.
-        attn_norm (bool): Layer norm before attention.
-        attn_proj (bool): Linear layer behind attention.
-        attn_drop_rate (float): Dropout of attention weights.
-        se_ratio (int, optional): Channels over hidden channels of squeeze and excitation; None
-            leaves it out.
-        fuse (str): 'node': the graph has a node for each place of each map. 'channel': one for
+        attn_norm: Layer norm before attention.
+        attn_proj: Linear layer behind attention.
+        attn_drop_rate: Dropout of attention weights.
+        se_ratio: Channels over hidden channels of squeeze and excitation; None leaves it out.
+        fuse: 'node': the graph has a node for each place of each map. 'channel': one for
             each place, with all maps' channels; C' is then C times the number of maps.
-        adjacency (str, optional): See :class:`GraphConv`; None leaves the graph layer out.
-        adj_init (str): 'balanced', or 'pim' (best with ``order='pool_gcn'``).
-        gcn_norm (str, optional): 'BN1d', 'LN' or None.
-        gcn_act (str, optional): 'ReLU', 'GELU' or None.
-        order (str): See :class:`GraphFusion`, as for the next four.
-        pool (str): 'linear', 'soft' or 'avg'.
-        num_supers (int, optional): Super nodes.
-        pool_act (str, optional): Their activation.
-        merge (str): 'mean' or 'linear'.
-        out_type (str): 'vector' or 'maps'.
-        return_maps (bool): Return the unified maps (N, C, h, w), after squeeze and excitation,
+        adjacency: See :class:`GraphConv`; None leaves the graph layer out.
+        adj_init: 'balanced', or 'pim' (best with ``order='pool_gcn'``).
+        gcn_norm: 'BN1d', 'LN' or None.
+        gcn_act: 'ReLU', 'GELU' or None.
+        order: See :class:`GraphFusion`, as for the next four.
+        pool: 'linear', 'soft' or 'avg'.
+        num_supers: Super nodes.
+        pool_act: Their activation.
+        merge: 'mean' or 'linear'.
+        out_type: 'vector' or 'maps'.
+        return_maps: Return the unified maps (N, C, h, w), after squeeze and excitation,
             before the vector, for heads that look at each of them.
-        out_channels (int): Channels of the returned maps.
-        num_outs (int, optional): Number of returned maps, by default as many as come in; more are
+        out_channels: Channels of the returned maps.
+        num_outs: Number of returned maps, by default as many as come in; more are
             made by taking every second place of the last.
-        graph_init_cfg (dict, optional): mmengine's initialisation of the graph part, such as
+        graph_init_cfg: mmengine's initialisation of the graph part, such as
             ``dict(type='Pretrained', checkpoint=...)`` with a file of PIM's.
-        init_cfg (dict, optional): mmengine's initialisation.
+        init_cfg: mmengine's initialisation.
 
     Attributes:
-        out_channels (int): C', or the channels of the returned maps.
+        out_channels: C', or the channels of the returned maps.
 
     Raises:
         ValueError: For a wrong argument or input, naming what is allowed.
@@ -292,19 +292,14 @@ class MGFF(BaseModule):
             )
         self.grid = None
         if grid_size is not None:
-            sides = (grid_size,) * 2 if isinstance(grid_size, int) else grid_size
-            check_positive('MGFF', many=True, grid_size=sides)
-            self.grid = tuple(sides)
-            if len(self.grid) != 2:
-                raise ValueError(f'MGFF: grid_size={grid_size!r} must be one or two integers')
+            self.grid = check_size('MGFF', 'grid_size', grid_size)
         channels = self.in_channels[-1] if embed_dims is None else embed_dims
         num_outs = maps if num_outs is None else num_outs
         sizes = dict(embed_dims=channels, num_heads=num_heads, num_outs=num_outs)
         check_positive(
             'MGFF', **sizes, out_channels=out_channels, se_ratio=1 if se_ratio is None else se_ratio
         )
-        if not 0 <= attn_drop_rate < 1:
-            raise ValueError(f'MGFF: attn_drop_rate={attn_drop_rate!r} must be in [0, 1)')
+        check_rate('MGFF', attn_drop_rate=attn_drop_rate)
         if attention and channels % num_heads:
             raise ValueError(
                 f'MGFF: num_heads={num_heads} must divide embed_dims={channels}; change either, or '

@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from ...registry import MODELS
-from .checks import check_maps, check_positive
+from ..checks import check_maps, check_positive
 
 
 class Rescale(nn.Sequential):
@@ -26,9 +26,9 @@ class Rescale(nn.Sequential):
     small batches of detectors suit, and GELU. Where the strides are equal nothing is done.
 
     Args:
-        channels (int): C.
-        in_stride (int): Stride of the map.
-        out_stride (int): Stride to bring it to: the other one times a power of two.
+        channels: C.
+        in_stride: Stride of the map.
+        out_stride: Stride to bring it to: the other one times a power of two.
     """
 
     def __init__(self, channels: int, in_stride: int, out_stride: int):
@@ -61,16 +61,16 @@ class ToPyramid(BaseModule):
         ]
 
     Args:
-        in_channels (Sequence[int]): Channels of each map, the backbone's ``out_channels``.
-        in_strides (Sequence[int]): Stride of each map, the backbone's ``strides``.
-        out_strides (Sequence[int]): Strides to make.
-        sources (Sequence[int], optional): Which map each is made from; by default each from the map
+        in_channels: Channels of each map, the backbone's ``out_channels``.
+        in_strides: Stride of each map, the backbone's ``strides``.
+        out_strides: Strides to make.
+        sources: Which map each is made from; by default each from the map
             at its place, or all from the only one.
-        init_cfg (dict, optional): mmengine's initialisation.
+        init_cfg: mmengine's initialisation.
 
     Attributes:
-        out_channels (tuple[int]): Channels of each map that comes out.
-        strides (tuple[int]): The wanted strides.
+        out_channels: Channels of each map that comes out.
+        strides: The wanted strides.
 
     Raises:
         ValueError: For a wrong argument, naming what is allowed.

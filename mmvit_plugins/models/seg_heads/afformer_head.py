@@ -20,11 +20,11 @@ class AFFormerHead(ConvertsOnLoad, FCNHead):
     warning.
 
     Args:
-        in_channels (int): Channels of the backbone's last map, 216 in all variants.
-        channels (int): Channels between the two convolutions.
-        in_index (int): Which of the backbone's maps to take.
-        norm_cfg (dict, optional): Group norm in 32 groups by default.
-        dropout_ratio (float): Dropout before the classifier.
+        in_channels: Channels of the backbone's last map, 216 in all variants.
+        channels: Channels between the two convolutions.
+        in_index: Which of the backbone's maps to take.
+        norm_cfg: Group norm in 32 groups by default.
+        dropout_ratio: Dropout before the classifier.
         **kwargs: Arguments of mmseg's ``BaseDecodeHead``, ``num_classes`` among them.
     """
 

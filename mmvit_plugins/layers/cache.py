@@ -6,55 +6,58 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from .sizes import captured
+from .sizes import is_capturing
 
 Value = TypeVar('Value')
 
 
-class Kept(nn.Module):
+class Cache(nn.Module):
     """One value, made again when what it was made from has changed. No gradient flows through it.
 
     Tensors count as changed when they are written to or exchanged. A write through ``.data`` cannot
-    be seen: as a child of the module that uses it, this forgets on every ``train()`` and
+    be seen: as a child of the module that uses it, this clears itself on every ``train()`` and
     ``eval()``, which the hosts call where they exchange weights. Nothing is kept while a graph is
-    captured, or of tensors without memory.
+    captured, or of tensors without memory, or of those that inference mode made: these do not tell
+    when they are written to.
 
     Args:
-        limit (int, optional): Most elements of a tensor that is kept; larger ones are made anew.
+        limit: Most elements of a tensor that is kept; larger ones are made anew.
     """
 
     def __init__(self, limit: int | None = None):
         super().__init__()
         self.limit = limit
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop the value."""
         self.made_from = self.value = None
 
-    def train(self, mode: bool = True) -> 'Kept':
-        """Forget."""
-        self.forget()
+    def train(self, mode: bool = True) -> 'Cache':
+        """Clear."""
+        self.clear()
         return super().train(mode)
 
     def forward(self, make: Callable[[], Value], *made_from: object) -> Value:
         """Hand out the value, after making it if need be."""
-        made_from = [_fingerprint(x) if isinstance(x, torch.Tensor) else x for x in made_from]
-        if captured() or None in made_from:
+        if is_capturing():
             return make()
-        if self.made_from == made_from:
+        key = [_fingerprint(x) if isinstance(x, torch.Tensor) else x for x in made_from]
+        if None in key:
+            return make()
+        if self.made_from == key:
             return self.value
         # what inference mode makes, training could not use later
         with torch.inference_mode(False), torch.no_grad():
             value = make()
         if self.limit is None or value.numel() <= self.limit:
-            self.made_from, self.value = made_from, value
+            self.made_from, self.value = key, value
         else:
-            self.forget()
+            self.clear()
         return value
 
 
 def _fingerprint(x: torch.Tensor) -> tuple | None:
-    if type(x) not in (torch.Tensor, nn.Parameter) or x.is_meta:
+    if type(x) not in (torch.Tensor, nn.Parameter) or x.is_meta or x.is_inference():
         return None
     return x.data_ptr(), x._version, x.dtype, x.device
