@@ -1,5 +1,6 @@
 """What all tests share: a fixed seed, one thread, the repository's root, a small data set."""
 
+import gc
 import importlib.util
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from PIL import Image  # noqa: E402
+from yapf.yapflib import yapf_api  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 # what a part of the package needs, by import name -> what to give pip
@@ -67,6 +69,23 @@ def pytest_make_collect_report(collector):
     if report.call:
         _skip_what_lacks(report, report.call, str(collector.path))
     return report
+
+
+def pytest_collection_finish():
+    """Take what was imported out of what is looked through for garbage.
+
+    mmengine's data sets look for it each time that one is built.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_configs():
+    """Let a config be written as it comes: laying it out took most of the time of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True)
