@@ -1,15 +1,91 @@
 """What all tests share: a fixed seed, one thread, the repository's root, a small data set."""
 
+import gc
+import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-from mmengine.registry import DefaultScope
-from PIL import Image
+# before torch is imported, and for the processes that tests start
+os.environ.update(
+    dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')
+)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+from PIL import Image  # noqa: E402
+from yapf.yapflib import yapf_api  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+# what a part of the package needs, by import name -> what to give pip
+OPTIONAL = {
+    'h5py': 'h5py',
+    'matplotlib': 'matplotlib',
+    'mmdet': 'onedl-mmcv onedl-mmdetection torchvision',
+    'mmpretrain': 'onedl-mmcv onedl-mmpretrain torchvision',
+    'mmseg': 'onedl-mmcv onedl-mmsegmentation',
+    'pycocotools': 'pycocotools',
+    'pytorch_grad_cam': 'grad-cam',
+    'rasterio': 'rasterio',
+    'sklearn': 'scikit-learn',
+    'torchvision': 'torchvision',
+}
+
+
+def what_to_install(error: BaseException | None) -> str | None:
+    """Say what a test lacks that ended with an error, None if it lacks nothing optional."""
+    while error is not None:
+        name = (getattr(error, 'name', None) or '').partition('.')[0]
+        if isinstance(error, ImportError) and name in OPTIONAL:
+            try:
+                if importlib.util.find_spec(name) is None:
+                    return f'needs {name}, which is not installed: pip install {OPTIONAL[name]}'
+            except ValueError:  # a stand-in without a spec
+                return None
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _skip_what_lacks(report: pytest.TestReport | pytest.CollectReport, call, path: str) -> None:
+    text = what_to_install(call.excinfo and call.excinfo.value)
+    if text:
+        report.outcome, report.longrepr = 'skipped', (path, 0, f'Skipped: {text}')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Skip a test where an optional package is missing, and say which."""
+    report = yield
+    _skip_what_lacks(report, call, str(item.path))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a file of tests that imports such a package at its top."""
+    report = yield
+    if report.call:
+        _skip_what_lacks(report, report.call, str(collector.path))
+    return report
+
+
+def pytest_collection_finish():
+    """Take what was imported out of what is looked through for garbage.
+
+    mmengine's data sets look for it each time that one is built.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_configs():
+    """Let a config be written as it comes: laying it out took most of the time of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -57,12 +57,18 @@ SMALL = {
         ),
         (64, 64, 32),
     ),
+    'mmvit_plugins.LSGAViT': (dict(embed_dims=24, depths=(1,), num_heads=(2,)), (24,)),
     'ResNet': (dict(depth=50, stem_channels=8, base_channels=4), (16, 32, 64, 128)),
+    'SwinTransformer': (  # mmpretrain's
+        dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4))),
+        (8, 16, 32, 64),
+    ),
 }
 # necks and heads of detectors: group norms of 32 groups need two channels to a group
 NARROW = dict.fromkeys(
     ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels', 'embed_dims'), 64
 )
+NARROW['channels'] = 64  # of segmentors
 NARROW |= dict(fc_out_channels=32, feedforward_channels=32, num_feats=32)
 NARROW |= dict(num_layers=2, num_queries=20)
 SMALL_VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
@@ -220,6 +226,34 @@ def shrink(cfg: Config) -> Config:
         model.head.aux_in_channels = (nodes,) * len(channels)
     if 'vit' in model.get('localizer', ()):
         model.localizer.vit.arch = SMALL_VIT
+    return cfg
+
+
+def shrink_plain(cfg: Config) -> Config:
+    """Cut the network of a classifier or segmentor without MGFF down, in place.
+
+    Tokens of T2T-ViT stay as they are, and so do the smallest networks of the hosts.
+    """
+    model = cfg.model
+    if model.backbone.type not in SMALL:
+        return cfg
+    options, channels = SMALL[model.backbone.type]
+    if model.backbone.type == 'mmvit_plugins.T2TViT' and model.backbone.arch.startswith('t_'):
+        options = dict(arch=options['arch'] | dict(tokens_type='transformer'))
+    if model.backbone.type == 'mmvit_plugins.SwinTransformer':
+        channels = SWIN_CHANNELS
+    model.backbone.update(options)
+    width = NARROW['channels']
+    if 'head' in model:
+        model.head.in_channels = channels[-1]
+        return cfg
+    if model.get('neck'):
+        model.neck.update(in_channels=list(channels), out_channels=width)
+        channels = (width,) * len(channels)
+    for head in filter(None, map(model.get, ('decode_head', 'auxiliary_head'))):
+        index = head.in_index
+        found = channels[index] if isinstance(index, int) else [channels[i] for i in index]
+        head.update(in_channels=found, channels=width)
     return cfg
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from hosts import WITHOUT_STARTUP
-from miniature import fit, make, shrink, shrink_detector
+from miniature import fit, make, shrink, shrink_detector, shrink_plain
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
@@ -1213,6 +1213,8 @@ def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
         shrink(cfg)
     elif name in DETECTORS:
         shrink_detector(cfg)
+    else:
+        shrink_plain(cfg)
     metric = METRICS[cfg.default_scope] if name not in HYPERSPECTRAL else 'hsi/OA'
     runner = make_runner(deepcopy(cfg), tmp_path, 'train')
     model = runner.train()

@@ -1,7 +1,6 @@
 """The metafile check: passes on this repository, and names what is wrong in a damaged one."""
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,10 @@ NAME = 'afformer_tiny_in1k'
 CONFIG = f'configs/afformer/{NAME}.py'
 METAFILE = 'configs/afformer/metafile.yml'
 README = 'configs/afformer/README.md'
+METAFILES = [
+    f'configs/{folder}/metafile.yml'
+    for folder in ('afformer', 'detection', 'lsga', 'mgff', 'sgformer', 'swin', 't2t_vit')
+]
 
 
 @pytest.fixture
@@ -37,10 +40,43 @@ def small(repo_root, tmp_path) -> Path:
     return tmp_path
 
 
+def test_this_repository_lists_all_that_it_has(tool, repo_root):
+    assert list(tool.find_unlisted(repo_root)) == []
+    assert tool.find_metafiles(repo_root) == METAFILES
+
+
 @pytest.mark.slow
-def test_this_repository_is_in_order(tool, repo_root):
-    torch.set_num_threads(os.cpu_count())  # whole pictures of detectors, where threads do help
-    assert list(tool.find_problems(repo_root)) == []
+@pytest.mark.parametrize('metafile', METAFILES)
+def test_this_repository_is_in_order(tool, repo_root, metafile):
+    assert list(tool.find_wrong(repo_root, metafile, {})) == []
+
+
+@pytest.mark.parametrize(
+    'layer',
+    [
+        torch.nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), (2, 3), groups=2),
+        torch.nn.Conv1d(4, 6, 3, bias=False),
+        torch.nn.Linear(9, 5),
+        torch.nn.MultiheadAttention(8, 2, batch_first=True),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_without_numbers_shapes_are_the_same(tool, layer):
+    shape = {'Conv2d': (2, 4, 20, 30), 'Conv1d': (2, 4, 20), 'Linear': (2, 3, 9)}
+    x = torch.randn(shape.get(type(layer).__name__, (2, 7, 8)))
+    inputs = [x] * (3 if isinstance(layer, torch.nn.MultiheadAttention) else 1)
+
+    def run():
+        with torch.no_grad():
+            out = layer(*inputs)
+        return out[0] if isinstance(out, tuple) else out
+
+    before = run()
+    with tool.without_numbers():
+        out = run()
+        assert out.shape == before.shape and not torch.equal(out, before)
+        assert (x @ x.mT).shape == (*x.shape[:-1], x.shape[-2]) and not (x @ x.mT).any()
+    assert torch.equal(run(), before), 'numbers are back'
 
 
 def damage(path: Path, old: str, new: str) -> None:
