@@ -21,7 +21,7 @@ setup: ## make or update .venv (done by the others when needed)
 
 demo: setup ## train AFFormer-tiny on scenes of handwritten digits, evaluate it, draw what it sees
 	$(RUN) tools/dataset_converters/digits.py --out data/digits
-	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK)
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK) --no-validate
 	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" --work-dir $(WORK)/test
 	$(RUN) tools/infer.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" data/digits/images/validation \
 	    --truth data/digits/annotations/validation --opacity 0.9 --out $(WORK)/pictures

@@ -28,7 +28,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from mmpretrain.structures import DataSample
 
 from mmvit_plugins.analysis import build_model
-from mmvit_plugins.apis.run import _set_tta
+from mmvit_plugins.apis.test_options import set_tta
 from mmvit_plugins.converters import CONVERTERS
 from mmvit_plugins.datasets.checks import LAYOUTS
 from mmvit_plugins.datasets.hyperspectral import SCENES, build_band_transform
@@ -1238,9 +1238,9 @@ def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
     assert 0 <= make_runner(deepcopy(cfg), tmp_path, 'test').test()[metric] <= 100
     if cfg.model.type == 'MaskRCNN':
         with pytest.raises(UserError, match='--tta'):
-            _set_tta(cfg, name)
+            set_tta(cfg, name)
         return
-    _set_tta(cfg, name)
+    set_tta(cfg, name)
     assert 0 <= make_runner(cfg, tmp_path, 'tta').test()[metric] <= 100
 
 

@@ -17,16 +17,14 @@ import shlex
 import sys
 from pathlib import Path
 
+from command import run
+
 os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's chatter, read when torch loads
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
-
-from mmvit_plugins.analysis.benchmark import DTYPES, Variant, compare, format_benchmark
-from mmvit_plugins.analysis.growth import plot_growth
-from mmvit_plugins.errors import run_tool
+DTYPES = ['float32', 'bfloat16', 'float16']
 
 
-def main() -> None:
-    """Parse the command line, measure, print the table and write the JSON file."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,9 +73,17 @@ def main() -> None:
         metavar='FILE',
         help='draw FLOPs, time and memory against the pixels; needs --shape twice or more',
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the table and write the JSON file."""
+    from mmvit_plugins.analysis.benchmark import Variant, compare, format_benchmark
+    from mmvit_plugins.analysis.growth import plot_growth
+    from mmvit_plugins.errors import UserError
+
     if args.plot and len(args.shape or []) < 2:
-        parser.error('--plot shows how a model grows: give --shape twice or more')
+        raise UserError('--plot shows how a model grows: give --shape twice or more')
 
     base = Variant(
         deploy=args.deploy,
@@ -112,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, make_parser())

@@ -14,15 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-import mmengine
-import torch
-from mmengine.config import Config
-from torch import Tensor
+from command import run
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+PARSER = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+if __name__ == '__main__':
+    PARSER.parse_args()  # before torch is there
 
-from mmvit_plugins.analysis import count_config
-from mmvit_plugins.errors import UserError, run_tool
+import mmengine  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from mmvit_plugins.analysis import count_config  # noqa: E402
+from mmvit_plugins.errors import UserError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = 'model-index.yml'
@@ -165,9 +169,8 @@ def _model_problems(root: Path, model: dict, readme: Path, counts: dict) -> Iter
         yield f'{readme.name} has no table row with ({config.name}), {size} and {cost}'
 
 
-def main() -> None:
+def main(_: argparse.Namespace) -> None:
     """Print what is wrong; fail if anything is."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     problems = list(find_problems(ROOT))
     if problems:
         raise UserError('\n'.join(problems))
@@ -175,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, PARSER)

@@ -9,17 +9,14 @@ read, and for a classifier of fewer classes than the file's.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from command import run
 
-from mmvit_plugins.checkpoint import LAYOUTS, convert_file  # noqa: E402
-from mmvit_plugins.errors import run_tool  # noqa: E402
+LAYOUTS = ['ours', 'official', 'pim', 'mmpretrain', 'timm', 'torchvision']
 
 
-def main() -> None:
-    """Parse the arguments, convert, report."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('source', help='checkpoint to read')
     parser.add_argument('target', help='file to write')
@@ -34,9 +31,15 @@ def main() -> None:
         metavar='FILE',
         help="classes to keep: a text file with one index of the file's classifier a line",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Convert, report."""
+    from mmvit_plugins.checkpoint import convert_file
+
     print(convert_file(args.source, args.target, args.to, args.class_map))
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, make_parser())

@@ -8,16 +8,12 @@ import argparse
 import json
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
-
-from mmvit_plugins.analysis.flops import count_config, format_flops
-from mmvit_plugins.errors import run_tool
+from command import run
 
 
-def main() -> None:
-    """Parse the command line and print the count."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         'config',
@@ -34,11 +30,17 @@ def main() -> None:
         '--backbone-only', action='store_true', help='leave out neck, head and localizer'
     )
     parser.add_argument('--json', action='store_true', help='print JSON, not text')
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the count."""
+    from mmvit_plugins.analysis.flops import count_config, format_flops
+
     with redirect_stdout(sys.stderr):  # hosts log to stdout while they build
         result = count_config(args.config, args.shape, args.backbone_only)
     print(json.dumps(result, indent=2) if args.json else format_flops(result))
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, make_parser())

@@ -4,35 +4,33 @@ python tools/hsi_baselines.py configs/lsga/lsga_indian-pines.py --seeds 0-9
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+from command import add_settings, run
 
-from mmengine.config import DictAction
-
-from mmvit_plugins.apis.baselines import BASELINES, run_baselines
-from mmvit_plugins.apis.repeat import parse_seeds
-from mmvit_plugins.errors import run_tool
+BASELINES = ['svm', 'forest']
 
 
-def main() -> None:
-    """Parse the command line and run the classifiers."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--seeds', required=True, help='as 0-9 or 0,2,5-7')
-    parser.add_argument(
-        '--only', dest='names', nargs='+', choices=BASELINES, default=list(BASELINES)
-    )
+    parser.add_argument('--only', dest='names', nargs='+', choices=BASELINES, default=BASELINES)
     parser.add_argument('--work-dir', help='folder to write into; ./work_dirs/CONFIG_baselines')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
-    )
-    args = parser.parse_args()
-    run_baselines(**vars(args) | {'seeds': parse_seeds(args.seeds)})
+    add_settings(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run the classifiers."""
+    from mmvit_plugins.apis.baselines import run_baselines
+    from mmvit_plugins.apis.repeat import parse_seeds
+
+    args.seeds = parse_seeds(args.seeds)
+    run_baselines(**vars(args))
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, make_parser())

@@ -1,19 +1,12 @@
 """Map a hyperspectral scene: ``tools/map_scene.py CONFIG CHECKPOINT SCENE --out map.png``."""
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mmengine.config import DictAction  # noqa: E402
-
-from mmvit_plugins.apis.scene_inference import map_scene  # noqa: E402
-from mmvit_plugins.errors import run_tool  # noqa: E402
+from command import add_settings, run
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file, which carries the band transform')
@@ -37,11 +30,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--scores', help='file of the scores of all classes: .npy, float16')
     parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
     parser.add_argument('--batch-size', type=int, default=256, help='windows at once')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
-    )
-    return parser.parse_args()
+    add_settings(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Map."""
+    from mmvit_plugins.apis.scene_inference import map_scene
+
+    map_scene(**vars(args))
 
 
 if __name__ == '__main__':
-    run_tool(lambda: map_scene(**vars(parse_args())))
+    run(main, make_parser())

@@ -9,16 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
-
-from mmengine.config import DictAction
-
-from mmvit_plugins.apis.repeat import parse_seeds, repeat
-from mmvit_plugins.errors import run_tool
+from command import add_settings, run
 
 
-def main() -> None:
-    """Parse the command line and repeat; exit code 1 if a seed failed."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,13 +23,17 @@ def main() -> None:
         '--jobs', type=int, default=1, help='seeds at a time, which share the cores (default 1)'
     )
     parser.add_argument('--work-dir', help='folder to write into; ./work_dirs/CONFIG_repeat')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
-    )
-    args = parser.parse_args()
-    arguments = vars(args) | {'seeds': parse_seeds(args.seeds)}
-    sys.exit(0 if repeat(**arguments, tools=Path(__file__).resolve().parent) else 1)
+    add_settings(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Repeat; exit code 1 if a seed failed."""
+    from mmvit_plugins.apis.repeat import parse_seeds, repeat
+
+    args.seeds = parse_seeds(args.seeds)
+    sys.exit(0 if repeat(**vars(args), tools=Path(__file__).resolve().parent) else 1)
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run(main, make_parser())

@@ -6,6 +6,7 @@ of the checkout: nothing happens while the key holds. Otherwise, after an interr
 is emptied and built anew, so that a half-installed one is never used.
 """
 
+import argparse
 import fcntl
 import hashlib
 import importlib.util
@@ -130,6 +131,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     try:
         main()
     except KeyboardInterrupt:

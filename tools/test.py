@@ -1,19 +1,14 @@
 """Evaluate a checkpoint of any host: ``tools/test.py CONFIG CHECKPOINT [options]``."""
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mmvit_plugins.apis.run import add_run_arguments, test  # noqa: E402
-from mmvit_plugins.errors import run_tool  # noqa: E402
+from command import add_run_arguments, run
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_run_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--out',
@@ -29,9 +24,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='paint every n-th picture')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    add_run_arguments(parser)
-    return parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Evaluate."""
+    from mmvit_plugins.apis.run import test
+
+    test(args)
 
 
 if __name__ == '__main__':
-    run_tool(lambda: test(parse_args()))
+    run(main, make_parser())

@@ -1,19 +1,14 @@
 """Train a model of any host: ``tools/train.py CONFIG [options]``; the config names the host."""
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mmvit_plugins.apis.run import add_run_arguments, train  # noqa: E402
-from mmvit_plugins.errors import run_tool  # noqa: E402
+from command import add_run_arguments, run
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_run_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -29,9 +24,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-persistent-workers', action='store_true', help='start the loaders anew each epoch'
     )
-    add_run_arguments(parser)
-    return parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train."""
+    from mmvit_plugins.apis.run import train
+
+    train(args)
 
 
 if __name__ == '__main__':
-    run_tool(lambda: train(parse_args()))
+    run(main, make_parser())

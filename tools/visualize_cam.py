@@ -5,38 +5,32 @@ network sees of it.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from command import add_picture_arguments, run
 
-from mmengine.config import DictAction  # noqa: E402
-
-from mmvit_plugins.apis.cam import METHODS, visualize_cam  # noqa: E402
-from mmvit_plugins.errors import run_tool  # noqa: E402
+METHODS = 'gradcam, gradcam++, xgradcam, hirescam, layercam, eigengradcam, eigencam, scorecam'
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file of a classifier, segmentor or detector')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('source', metavar='image', help='picture, or folder of pictures')
-    parser.add_argument('--out', required=True, help='folder to write into')
-    parser.add_argument('--method', default='gradcam', help=', '.join(METHODS))
+    add_picture_arguments(parser, opacity=0.5, of='the map')
+    parser.add_argument('--method', default='gradcam', help=METHODS)
     parser.add_argument(
         '--layer', help="dotted path of the module to explain; by default the backbone's last map"
     )
     parser.add_argument(
         '--target', help='number or name of the class; by default the one that is predicted'
     )
-    parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
-    parser.add_argument('--opacity', type=float, default=0.5, help='of the map, 0 to 1')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help="settings that replace the config's"
-    )
-    return parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw."""
+    from mmvit_plugins.apis.cam import visualize_cam
+
+    visualize_cam(**vars(args))
 
 
 if __name__ == '__main__':
-    run_tool(lambda: visualize_cam(**vars(parse_args())))
+    run(main, make_parser())

@@ -4,19 +4,15 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.dataset import BaseDataset
+from mmengine.config import Config
 from mmengine.dist import init_dist, is_main_process
 from mmengine.logging import print_log
-from mmengine.registry import METRICS, RUNNERS
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import Tensor, nn
@@ -24,52 +20,14 @@ from torch.utils._pytree import tree_map
 
 from ..checkpoint import read_checkpoint
 from ..config import load_config
-from ..datasets.checks import check_layouts, empty_dataset
+from ..datasets.checks import check_layouts
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
+from .console import without_idle_warnings
+from .runner import build_runner
+from .test_options import check_dump, draw_results, set_tta
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-# test-time augmentation where the config has none, as the hosts' own tools set it
-FLIPPED = {
-    'mmpretrain': {'type': 'AverageClsScoreTTA'},
-    'mmdet': {
-        'type': 'DetTTAModel',
-        'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
-    },
-}
-VIEW_KEYS = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'flip',
-    'flip_direction',
-)
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing share; names and meanings are the hosts'."""
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints; ./work_dirs/CONFIG')
-    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 on a CPU')
-    parser.add_argument(
-        '--no-pin-memory', action='store_true', help='no pinned memory in the data loaders'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that replace those of the config: key=value; lists as key="[a,b]", without '
-        'white space',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -97,10 +55,10 @@ def train(args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     _set_amp(cfg, args.amp)
     _set_start(cfg, args.resume)
-    runner = _build_runner(cfg)
-    if cfg.optim_wrapper.get('type') == 'CPUAmpOptimWrapper':
-        keep_operators_in_float32(runner.model)
-    with _explained_data():
+    with without_idle_warnings():
+        runner = build_runner(cfg, args.verbose)
+        if cfg.optim_wrapper.get('type') == 'CPUAmpOptimWrapper':
+            keep_operators_in_float32(runner.model)
         runner.train()
     _finish(runner)
 
@@ -125,25 +83,25 @@ def test(args: argparse.Namespace) -> None:
     check_layouts(cfg.test_dataloader, not any(metric.get('format_only') for metric in metrics))
     if args.amp:
         cfg.test_cfg.fp16 = True
-    if args.out and cfg.get('default_scope') == 'mmdet' and args.out_item != 'metrics':
-        _check_dump(args.out)
     if args.show or args.show_dir:
-        _draw_results(cfg, args)
+        draw_results(cfg, args)
     if args.tta:
-        _set_tta(cfg, args.config)
+        set_tta(cfg, args.config)
     labels_out = args.out and cfg.get('default_scope') == 'mmseg' and not args.out_item
+    if args.out and not labels_out:
+        check_dump(args.out, args.out_item)
     if labels_out:  # mmseg's metric writes the predicted label maps into a folder
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
-    runner = _build_runner(cfg)
-    if args.amp and not torch.cuda.is_available():
-        keep_operators_in_float32(runner.model)
-    if args.out and not labels_out and args.out_item != 'metrics':
-        # mmdetection's own packs masks, which would otherwise fill gigabytes
-        dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
-        metric = METRICS.build({'type': dump, 'out_file_path': args.out})
-        runner.test_evaluator.metrics.append(metric)
-    with _explained_data():
+    with without_idle_warnings():
+        runner = build_runner(cfg, args.verbose)
+        if args.amp and not torch.cuda.is_available():
+            keep_operators_in_float32(runner.model)
+        if args.out and not labels_out and args.out_item != 'metrics':
+            # mmdetection's own packs masks, which would otherwise fill gigabytes
+            dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
+            metric = METRICS.build({'type': dump, 'out_file_path': args.out})
+            runner.test_evaluator.metrics.append(metric)
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out)
@@ -293,124 +251,5 @@ def _check_checkpoint(path: str) -> None:
         read_checkpoint(path)
 
 
-def _draw_results(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch on the host's visualization hook, whose arguments differ between hosts."""
-    scope = cfg.get('default_scope')
-    hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if 'window_size' in cfg.test_dataloader.dataset:
-        raise UserError(
-            '--show and --show-dir draw pictures, which windows of a scene are not: draw its map '
-            'with tools/map_scene.py'
-        )
-    if hook is None:
-        names = {'mmpretrain': 'VisualizationHook', 'mmdet': 'DetVisualizationHook'}
-        raise UserError(
-            '--show and --show-dir need default_hooks.visualization, as '
-            f"dict(type='{names.get(scope, 'SegVisualizationHook')}')"
-        )
-    if scope == 'mmpretrain' and args.tta:
-        raise UserError("mmpretrain's hook cannot draw with --tta: leave out --show and --show-dir")
-    hook.update(show=args.show, wait_time=args.wait_time)
-    if scope == 'mmdet':
-        if args.interval != 1:
-            raise UserError(
-                f"--interval {args.interval}: mmdetection's hook draws every picture of a test, "
-                'leave it out; tools/infer.py draws the pictures of a folder'
-            )
-        cfg.setdefault('visualizer', {'type': 'DetLocalVisualizer'})
-        # the hook puts what is not absolute below the folder of the batch before
-        folder = args.show_dir and str(Path(args.show_dir).resolve())
-        hook.update(draw=True, test_out_dir=folder)
-        return
-    hook.interval = args.interval
-    if scope == 'mmpretrain':
-        hook.update(enable=True, out_dir=args.show_dir)
-        cfg.setdefault('visualizer', {'type': 'UniversalVisualizer'})
-        return
-    hook.draw = True
-    if args.show_dir:
-        cfg.setdefault('visualizer', {'type': 'SegLocalVisualizer'})
-        cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
-        cfg.visualizer.save_dir = args.show_dir
-
-
-def _set_tta(cfg: Config, path: str) -> None:
-    """Put the model into the config's test-time augmentation.
-
-    Where the config has none, a classifier and a detector see each picture twice, once mirrored, as
-    their hosts' own tools do.
-    """
-    scope = cfg.get('default_scope')
-    dataset = _innermost(cfg.test_dataloader.dataset)
-    if scope == 'mmdet' and (cfg.model.get('roi_head') or cfg.model).get('mask_head'):
-        raise UserError(
-            '--tta: mmdetection merges boxes, not masks, and this model predicts masks: leave it '
-            'out, or take the config of a detector without mask_head'
-        )
-    if scope in FLIPPED:
-        cfg.setdefault('tta_model', deepcopy(FLIPPED[scope]))
-        if 'tta_pipeline' not in cfg:
-            *steps, pack = deepcopy(dataset.pipeline)
-            if scope == 'mmdet':  # what merging needs to know of a view
-                pack = {'type': 'PackDetInputs', 'meta_keys': VIEW_KEYS}
-            flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
-            cfg.tta_pipeline = [*steps, {'type': 'TestTimeAug', 'transforms': [flips, [pack]]}]
-    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
-        raise UserError(f'--tta needs tta_model and tta_pipeline, which {path} does not have')
-    dataset.pipeline = deepcopy(cfg.tta_pipeline)
-    # The hook would look for its averages under the wrapped model's names; a checkpoint's
-    # ``state_dict`` holds the averaged weights already.
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-
-
-def _innermost(dataset: ConfigDict) -> ConfigDict:
-    """Return the data set inside of those that repeat or filter it."""
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
-
-
-def _check_dump(path: str) -> None:
-    """Refuse a name that mmdetection would refuse when all is built.
-
-    Raises:
-        UserError: It does not end as a pickle file.
-    """
-    if not path.endswith(('.pkl', '.pickle')):
-        raise UserError(
-            f'--out {path}: predictions of a detector go into one file, named .pkl or .pickle; '
-            'with --out-item metrics the scores go into a .json file'
-        )
-
-
 def _as_list(value: list | dict) -> list:
     return value if isinstance(value, list) else [value]
-
-
-def _build_runner(cfg: Config) -> Runner:
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-
-
-@contextmanager
-def _explained_data() -> Iterator[None]:
-    """Say which data set is empty where a host fails in its own words.
-
-    mmengine cannot join the parts of an empty list, mmpretrain finds 0 files. That happens while
-    the loop is built, before any hook; the data set is found on the traceback, so that it may be
-    of any host and inside of others.
-    """
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        step = 'full_init' if str(error).startswith('Found 0 files') else '_serialize_data'
-        place = error.__traceback__
-        while place:
-            dataset = place.tb_frame.f_locals.get('self')
-            if place.tb_frame.f_code.co_name == step and isinstance(dataset, BaseDataset):
-                if not dataset.data_list:
-                    raise empty_dataset(dataset) from error
-                break
-            place = place.tb_next
-        raise

@@ -289,7 +289,7 @@ def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatc
     class Passed(Exception):
         pass
 
-    def passed(cfg):
+    def passed(cfg, verbose):
         raise Passed
 
     data = content()
@@ -303,9 +303,9 @@ def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatc
     )
     monkeypatch.setattr(run, 'prepare', lambda args: cfg)
     monkeypatch.setattr(run, '_check_checkpoint', lambda path: None)
-    monkeypatch.setattr(run, '_build_runner', passed)
+    monkeypatch.setattr(run, 'build_runner', passed)
     args = dict.fromkeys(
-        ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config')
+        ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config', 'verbose')
     )
     with pytest.raises(Passed if format_only else DataError):
         run.test(SimpleNamespace(**args))

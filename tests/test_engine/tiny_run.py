@@ -150,6 +150,7 @@ def main() -> None:
             no_validate=False,
             no_pin_memory=False,
             no_persistent_workers=False,
+            verbose=False,
             resume='auto' if resume else None,
         )
     )

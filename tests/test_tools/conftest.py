@@ -135,7 +135,8 @@ def run(repo_root, tmp_path, monkeypatch, capfd) -> Callable[..., SimpleNamespac
     def run(tool: str, *arguments: object) -> SimpleNamespace:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        monkeypatch.setattr(sys, 'path', list(sys.path))
+        # as the interpreter does for a script
+        monkeypatch.setattr(sys, 'path', [str(repo_root / 'tools'), *sys.path])
         capfd.readouterr()
         code = 0
         try:

@@ -19,7 +19,8 @@ METAFILES = [
 
 
 @pytest.fixture
-def tool(repo_root):
+def tool(repo_root, monkeypatch):
+    monkeypatch.syspath_prepend(repo_root / 'tools')
     spec = importlib.util.spec_from_file_location('tool', repo_root / 'tools/check_metafiles.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -20,6 +20,7 @@ from mmvit_plugins.models import AFFormer, SGFormer, SwinTransformer
 def tool(repo_root, tmp_path, monkeypatch, capsys):
     """Run a tool in this process, from another folder; return what it printed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(repo_root / 'tools')
 
     def call(name, *args, ok=True):
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])

@@ -21,9 +21,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 MARKER = 'digits.json'  # the options of a folder; says that it is ours, and whether it is complete
 SPLITS = ('training', 'validation')
@@ -37,6 +34,8 @@ GROUND, MIN_CONTRAST = 130.0, 60.0  # brightest ground; how much brighter a digi
 
 def split_digits(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Indices of the digits for each split, disjoint, with equal shares of each class."""
+    from sklearn.model_selection import train_test_split  # slow to import: --help needs none
+
     training, validation = train_test_split(
         np.arange(len(labels)), train_size=TRAINING_SHARE, stratify=labels, random_state=seed
     )
@@ -165,6 +164,9 @@ def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> boo
     marker.write_text(json.dumps(dict(options, complete=False)))
     for folder in ('images', 'annotations'):
         shutil.rmtree(out / folder, ignore_errors=True)
+
+    from rich.progress import track
+    from sklearn.datasets import load_digits
 
     data = load_digits()
     split = split_digits(data.target, seed)

@@ -1,0 +1,61 @@
+"""mmengine's runner, which says less on the screen and more of a data set that is empty."""
+
+from collections.abc import Mapping
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, RUNNERS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ..datasets.checks import empty_dataset
+from ..datasets.wrappers import leaf_configs
+from .console import keep_brief
+
+
+class _Explains:
+    """Goes before a runner of mmengine's."""
+
+    verbose = False
+
+    def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        if not self.verbose:
+            keep_brief(logger)
+        return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | Mapping, *args, **kwargs) -> DataLoader:
+        # mmengine cannot join the parts of an empty list, mmpretrain finds 0 files
+        try:
+            return Runner.build_dataloader(dataloader, *args, **kwargs)
+        except (ValueError, RuntimeError) as error:
+            for config in leaf_configs(dataloader):
+                _refuse_empty(config, error)
+            raise
+
+
+def _refuse_empty(config: Mapping, error: Exception) -> None:
+    """Raise what to do about a data set that lists nothing, if that is why it was not built."""
+    dataset = DATASETS.build({**config, 'lazy_init': True})
+    if not isinstance(dataset, BaseDataset):
+        return
+    try:
+        dataset.data_list = dataset.load_data_list()
+        dataset.data_list = dataset.filter_data()
+    except RuntimeError:  # mmpretrain raises where there is no file
+        dataset.data_list = []
+    if not dataset.data_list:
+        raise empty_dataset(dataset) from error
+
+
+def build_runner(cfg: Config, verbose: bool) -> Runner:
+    """Build the runner that a config names, by default mmengine's ``Runner``.
+
+    Args:
+        cfg: The whole config.
+        verbose: Let the screen show all that goes into the log file.
+    """
+    kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
+    return type(kind.__name__, (_Explains, kind), {'verbose': verbose}).from_cfg(cfg)
