@@ -2,7 +2,8 @@
 
 ``dict(type='mmvit_plugins.AFFormer')`` is found from any host's scope: mmengine imports
 ``mmvit_plugins.registry`` for the prefix and then the ``locations`` of the node. Bare names work
-where the package has been imported (``custom_imports``) and no host owns them.
+where the package has been imported (``custom_imports``) and no host owns them: mmengine's root gets
+a location more.
 """
 
 import importlib.util
@@ -57,6 +58,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=[f'{SCOPE}.engine'],
 )
 
+# A root that was asked before has imported its locations once and would not look at this one.
+ROOT_MODELS._locations.append(f'{SCOPE}.models')
+ROOT_MODELS._imported = False
 
 # import name -> (what people call it, how to get it); the last two import torchvision and ask pip
 # for none

@@ -279,6 +279,11 @@ def test_the_same_tools_train_and_test_a_classifier(run, tmp_path, make_scenes):
     done = run(*tested, '--show-dir', 'shown', '--tta')
     assert done.returncode == 2
     assert 'cannot draw with --tta' in last(done)
+    done = run(*tested, '--out', 'x.json')
+    assert done.returncode == 2
+    assert '--out x.json: predictions go into one file, named .pkl or .pickle' in last(done)
+    done = run(*tested, '--out', 'x.csv', '--out-item', 'metrics')
+    assert done.returncode == 2 and 'scores go into one file, named .json' in last(done)
     with open(tmp_path / 'predictions.pkl', 'rb') as file:
         predictions = pickle.load(file)
     assert [tuple(entry['pred_score'].shape) for entry in predictions] == [(2,)] * 4
