@@ -77,8 +77,8 @@ setup(
         # class-activation maps; its opencv-python-headless is written over another OpenCV
         'cam': ['grad-cam>=1.5.7'],
         'dev': [
-            *('grad-cam', 'h5py', 'matplotlib', 'pytest', 'rasterio', 'ruff', 'scikit-learn'),
-            'setuptools>=77',
+            *('grad-cam', 'h5py', 'matplotlib', 'mypy', 'pytest', 'pytest-xdist', 'rasterio'),
+            *('ruff', 'scikit-learn', 'setuptools>=77'),
         ],
     },
     zip_safe=False,

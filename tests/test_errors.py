@@ -35,6 +35,9 @@ def test_an_error_from_a_loader_worker_is_its_last_sentence():
     error = caught(lambda: list(torch.utils.data.DataLoader(Labels(), num_workers=1)))
     assert 'Traceback' in str(error)
     assert sentence(error).startswith('x.png holds label 7')
+    first = 'Original Traceback (most recent call last):\nOSError: the cause\n\nDuring handling'
+    assert sentence(RuntimeError(f'{first}:\nDataError: what it means')) is None
+    assert sentence(ValueError(f'{first}:\nDataError: what it means')) == 'what it means'
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,17 @@ def test_nothing_but_the_last_interval_is_lost(whole, tmp_path, what):
     assert all(torch.equal(expected[key], weights[key]) for key in expected)
 
 
+def test_the_former_best_stays_until_the_new_one_is_written(tmp_path):
+    """Killed while the best checkpoint of iteration 6 is written, after the plain one."""
+    work = tmp_path / 'work'
+    process, _ = train(work, 'kill best')
+    assert process.returncode == -signal.SIGKILL
+    assert names(work) == ['best_score_iter_4.pth', 'iter_6.pth']
+    process, _ = train(work, 'nothing', 'resume')
+    assert process.returncode == 0, process.stderr
+    assert names(work) == ['best_score_iter_8.pth', 'iter_8.pth']
+
+
 class FailingFile:
     """Writes half of what it is given, then raises."""
 

@@ -1,7 +1,8 @@
 """A training of seconds for test_checkpoints.py, a process of its own: WORK_DIR WHAT [resume].
 
 WHAT happens while the checkpoint of iteration 6 is written: ``nothing``, ``kill`` (SIGKILL after
-half of the bytes), ``interrupt`` (SIGINT there) or ``full`` (no file may grow over 40 kB).
+half of the bytes), ``kill best`` (the same, of the best checkpoint), ``interrupt`` (SIGINT there)
+or ``full`` (no file may grow over 40 kB).
 """
 
 import builtins
@@ -83,7 +84,8 @@ class Record(Hook):
                 storage.open = half_open
                 # a job in the background of a shell ignores interrupts
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                Half.signal = {'kill': signal.SIGKILL, 'interrupt': signal.SIGINT}[self.what]
+                what, *Half.name = self.what.split()
+                Half.signal = {'kill': signal.SIGKILL, 'interrupt': signal.SIGINT}[what]
 
 
 class Half:
@@ -105,7 +107,8 @@ class Half:
 
 
 def half_open(path, mode='r'):
-    return Half(builtins.open(path, mode)) if 'w' in mode else builtins.open(path, mode)
+    file = builtins.open(path, mode)  # noqa: SIM115
+    return Half(file) if 'w' in mode and all(x in Path(path).name for x in Half.name) else file
 
 
 def main() -> None:

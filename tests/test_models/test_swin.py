@@ -275,3 +275,15 @@ def test_dropouts_act_in_training_only():
 def test_wrong_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message.replace('(', r'\(')):
         small(**options)
+
+
+def test_what_is_kept_for_inference_follows_the_weights():
+    model, x = small(), torch.randn(1, 3, 70, 90)
+    tables = [p for name, p in model.named_parameters() if name.endswith('_bias_table')]
+    with torch.no_grad():
+        before = model(x)[-1]
+        for table in tables:
+            table.add_(torch.randn_like(table))
+        after = model(x)[-1]
+        again = model.train().eval()(x)[-1]  # which forgets
+    assert torch.equal(after, again) and not torch.allclose(after, before)

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from mmvit_plugins.apis.inference import Segmenter
 from mmvit_plugins.visualization import draw_segmentation, paint
 
 PALETTE = [[40, 40, 40], [220, 40, 40], [40, 40, 220]]
@@ -45,6 +47,19 @@ def checkpoint(miniature, tmp_path) -> Path:
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
+
+
+def test_the_truth_is_read_as_the_data_set_says(tmp_path):
+    pytest.importorskip('mmseg')
+    Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8)).save(tmp_path / 'truth.png')
+    for reduced, mapped, expected in (
+        (False, None, [[0, 1], [2, 3]]),
+        (True, None, [[255, 0], [1, 2]]),
+        (False, {0: 1, 1: 0, 2: 255}, [[1, 0], [255, 3]]),
+    ):
+        dataset = SimpleNamespace(reduce_zero_label=reduced, label_map=mapped)
+        owner = SimpleNamespace(dataset=dataset)
+        assert Segmenter._read_truth(owner, tmp_path / 'truth.png').tolist() == expected
 
 
 def test_segmentation_folder(run, miniature, checkpoint, tmp_path):
