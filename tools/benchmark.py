@@ -78,8 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Measure, print the table and write the JSON file."""
-    from mmvit_plugins.analysis.benchmark import Variant, compare, format_benchmark
-    from mmvit_plugins.analysis.growth import plot_growth
+    from mmvit_plugins.analysis.benchmark import Variant, compare
+    from mmvit_plugins.analysis.report import format_benchmark, plot_growth
     from mmvit_plugins.errors import UserError
 
     if args.plot and len(args.shape or []) < 2:

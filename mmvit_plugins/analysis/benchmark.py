@@ -31,7 +31,6 @@ from torch.utils._pytree import tree_leaves
 from .build import build_model, input_shape, is_two_stage, load_model_config, network
 from .flops import count_flops
 from .products import MatrixProducts
-from .table import markdown_table
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 SWITCHES = ('deploy', 'channels_last', 'compile', 'gemm')
@@ -339,24 +338,14 @@ def compare(
     first = next(iter(cfgs.values()))
     shapes = list(dict.fromkeys(input_shape(first, shape)[0][1:] for shape in shapes or [None]))
     with _threads(threads):
+        settings = (batch_size, variants, modes, backbone_only, flops, torch_device, seed)
         started, machine = datetime.now().astimezone(), _machine(torch_device)
         candidates = [
             candidate
             for config, cfg in cfgs.items()
             # a peer may be made for one size only
             for sizes in ([[shape] for shape in shapes] if 'peer' in cfg.model else [shapes])
-            for candidate in _candidates(
-                config,
-                cfg,
-                sizes,
-                batch_size,
-                variants,
-                modes,
-                backbone_only,
-                flops,
-                torch_device,
-                seed,
-            )
+            for candidate in _candidates(config, cfg, sizes, *settings)
         ]
         for candidate in candidates:
             for _ in range(warmup):
@@ -403,57 +392,3 @@ def compare(
         order=order,
         results=results,
     )
-
-
-def format_benchmark(result: dict) -> str:
-    """Write what :func:`compare` returns as text with a Markdown table."""
-    machine = result['machine']
-
-    def spread(values: dict, digits: int) -> str:
-        return '{median:.{n}f} ({q1:.{n}f}-{q3:.{n}f})'.format(n=digits, **values)
-
-    counted = all(r['flops'] is not None for r in result['results'])
-    rows = [
-        (
-            Path(r['config']).stem,
-            r['variant'],
-            r['mode'],
-            '{}x{}'.format(*r['shape']),
-            f'{r["parameters"] / 1e6:.2f}',
-            *([f'{r["flops"] / 1e9:.2f}'] if counted else []),
-            spread(r['latency_ms'], 1),
-            f'{r["images_per_second"]:.1f}',
-            f'{r["peak_memory_bytes"] / 2**20:.0f}',
-            spread(r['ratio'], 3),
-        )
-        for r in result['results']
-    ]
-    where = machine['gpu'] or f'{machine["cpu"]}, {result["threads"]} threads'
-    load = ' '.join(f'{value:.1f}' for value in machine['load_average'])
-    header = (
-        *('config', 'variant', 'mode', 'input', 'params M', *(['GFLOPs'] if counted else [])),
-        *('ms', 'images/s', 'MiB', 'relative time'),
-    )
-    settings = (
-        f'{where}; torch {machine["torch"]}; batch {result["batch_size"]}; '
-        f'{result["repeats"]} rounds of {result["inner"]}; load average at the start {load}; '
-        f'{result["date"]}'
-    )
-    notes = (
-        'ms and relative time: median (quartiles) over the rounds; relative time: to the first '
-        'line of the same mode and input, within each round. MiB: weights and the peak of what '
-        'torch allocates in one run; on a CPU without the scratch memory of the libraries under '
-        'torch. Mode tensor: the network without the resize of the logits to the input size; '
-        'predict: with post-processing; train: as tensor, forward and backward, in training mode; '
-        'none has the data preprocessor. A classifier of two stages is timed in modes tensor and '
-        'predict with its localizer and with a second pass for every picture, in mode train with '
-        'one pass. A detector has no decoding of boxes and no NMS in modes tensor and train, and a '
-        'second stage on test_cfg.rpn.max_per_img regions; mode predict has them, on what weights '
-        'at random find, which may be no box. bfloat16, float16: autocast; gemm: the matrix '
-        'products of the network by themselves.'
-    )
-    if counted:
-        notes = f'{notes} GFLOPs: one image, forward only; one multiply-add is one.'
-    if result['backbone_only']:
-        notes = f'Backbones only. {notes}'
-    return f'{settings}\n\n{markdown_table(header, rows)}\n\n{notes}'

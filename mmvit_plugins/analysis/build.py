@@ -1,5 +1,6 @@
 """From a config file of any host, or the name of a peer, to a network that can be measured."""
 
+import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 
 from ..config import load_config
 from ..errors import UserError
-from .peers import build_peer, is_peer
+from ..registry import is_available
+
+# Libraries whose networks are measured by name, such as ``torchvision:swin_t``, without weights.
+# timm is used nowhere else in this package, the extra ``benchmark`` installs it.
+PEERS = ('torchvision', 'timm')
 
 
 def load_model_config(path: str | Path) -> Config:
@@ -22,7 +27,7 @@ def load_model_config(path: str | Path) -> Config:
     Raises:
         UserError: There is no such file, it has no ``model``, or its host is not installed.
     """
-    if is_peer(str(path)):
+    if str(path).partition(':')[0] in PEERS:
         return Config(dict(model=dict(peer=str(path))))
     cfg = load_config(str(path))
     if not isinstance(cfg.get('model'), dict):
@@ -54,6 +59,58 @@ def build_model(
     model = revert_sync_batchnorm(model)
     model.eval()  # some backbones of the hosts return None here
     return model
+
+
+def build_peer(name: str, size: Sequence[int], maps: bool = False) -> nn.Module:
+    """Build a network of another library with random weights.
+
+    Args:
+        name: ``torchvision:`` or ``timm:``, and the library's own name of a classifier.
+        size: Height and width of the image; of use to networks of timm that are made for one size.
+        maps: Leave out the head and return the maps of all stages, as the library has them: neither
+            library norms them, and the maps of Swin are (N, H, W, C) in both.
+
+    Raises:
+        UserError: The library is not installed, it has no such network, or that has no maps.
+    """
+    library, _, model = name.partition(':')
+    if not is_available(library):
+        raise UserError(
+            f'{name} needs {library}, which is not installed: '
+            'pip install "mmvit_plugins[benchmark]"'
+        )
+    classic = library == 'torchvision'
+    module = importlib.import_module('torchvision.models' if classic else 'timm')
+    known = module.list_models(module=module) if classic else module.list_models()
+    if model.partition('.')[0] not in known:
+        raise UserError(
+            f'{library} has no classifier named {model!r}; see {module.__name__}.list_models()'
+        )
+    if classic:
+        network = module.get_model(model, weights=None)
+        if not maps:
+            return network
+        if not isinstance(network, module.SwinTransformer | module.ConvNeXt):
+            raise UserError(
+                f'{name} has no list of stages to take maps from, only its Swin and ConvNeXt have '
+                'one; measure it with its head'
+            )
+        return _Stages(*network.features)
+    # built for another size, a network keeps its windows; resized later, it would scale them
+    fixed = module.get_pretrained_cfg(model).fixed_input_size
+    arguments = dict(img_size=tuple(size)) if fixed else {}
+    try:
+        return module.create_model(model, **arguments, **dict(features_only=True) if maps else {})
+    except RuntimeError as error:
+        raise UserError(f'{name} cannot be built: {error}; measure it with its head') from error
+
+
+class _Stages(nn.Sequential):
+    """Returns what every stage makes, where stems and downsampling alternate with stages."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = [x := part(x) for part in self]
+        return tuple(maps[1::2])
 
 
 def is_two_stage(model: nn.Module) -> bool:

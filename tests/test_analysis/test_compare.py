@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from mmvit_plugins.analysis import compare, count_config
-from mmvit_plugins.analysis.benchmark import Variant, format_benchmark
+from mmvit_plugins.analysis.benchmark import Variant
+from mmvit_plugins.analysis.report import format_benchmark
 from mmvit_plugins.registry import MODELS
 
 ARCH = (

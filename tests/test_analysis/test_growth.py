@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmvit_plugins.analysis import growth
-from mmvit_plugins.analysis.growth import plot_growth
+from mmvit_plugins.analysis import report
+from mmvit_plugins.analysis.report import plot_growth
 
 
 def measured(shapes, modes=('tensor', 'train'), counted=True):
@@ -28,7 +28,7 @@ def measured(shapes, modes=('tensor', 'train'), counted=True):
 
 def test_each_curve_has_its_place_colour_and_line(monkeypatch):
     figures = []
-    monkeypatch.setattr(growth.Figure, 'savefig', lambda self, path, **_: figures.append(self))
+    monkeypatch.setattr(report.Figure, 'savefig', lambda self, path, **_: figures.append(self))
     plot_growth(measured([[64, 128], [32, 32]]), 'unused.png')
     (figure,) = figures
     names = ['net eager tensor', 'net eager train', 'other eager tensor', 'other eager train']

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmvit_plugins.analysis import count_config, peers
-from mmvit_plugins.analysis.peers import build_peer
+from mmvit_plugins.analysis import build, count_config
+from mmvit_plugins.analysis.build import build_peer
 from mmvit_plugins.errors import UserError
 
 
@@ -46,10 +46,10 @@ def test_torchvision_counts_as_the_official_code():
 def test_maps_of_torchvision():
     """They are those of all stages, before the next downsampling, and no head is left."""
     swin = build_peer('torchvision:swin_t', (64, 96), maps=True).eval()
-    x = torch.rand(1, 3, 64, 96)
+    stages, x = nn.Sequential(*swin), torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         maps = swin(x)
-        assert torch.equal(maps[0], swin.parts[:2](x)) and torch.equal(maps[-1], swin.parts(x))
+        assert torch.equal(maps[0], stages[:2](x)) and torch.equal(maps[-1], stages(x))
     assert [tuple(m.shape) for m in maps] == [(1, 64 // s, 96 // s, 24 * s) for s in (4, 8, 16, 32)]
     assert sum(p.numel() for p in swin.parameters()) == 28_288_354 - 769_000 - 2 * 768
     with pytest.raises(UserError, match='torchvision:resnet18 has no list of stages'):
@@ -69,18 +69,23 @@ def test_timm_is_asked_for_what_it_has(timm):
         ('free', {}),
         ('flat', {}),
     ]
-    with pytest.raises(UserError, match=r'flat has no maps \(features_only not implemented\)'):
+    with pytest.raises(
+        UserError, match='flat cannot be built: features_only not implemented; measure it with'
+    ):
         build_peer('timm:flat', (32, 48), maps=True)
 
 
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('torchvision:swin_tt', "torchvision has no classifier named 'swin_tt'; close: swin_t, "),
+        (
+            'torchvision:swin_tt',
+            "torchvision has no classifier named 'swin_tt'; see torchvision.models.list",
+        ),
         # its constructor would fetch weights
         ('torchvision:fcn_resnet50', "no classifier named 'fcn_resnet50'"),
-        ('torchvision:', r'close: see torchvision.list_models\(\)'),
-        ('timm:fixd', "timm has no classifier named 'fixd'; close: fixed"),
+        ('torchvision:', r'see torchvision.models.list_models\(\)'),
+        ('timm:fixd', "timm has no classifier named 'fixd'; see timm.list_models"),
     ],
 )
 def test_unknown_names(timm, name, message):
@@ -90,7 +95,7 @@ def test_unknown_names(timm, name, message):
 
 
 def test_a_library_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(peers, 'is_available', lambda package: package != 'timm')
+    monkeypatch.setattr(build, 'is_available', lambda package: package != 'timm')
     with pytest.raises(UserError) as error:
         count_config('timm:swin_tiny_patch4_window7_224')
     assert str(error.value) == (
