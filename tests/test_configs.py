@@ -1249,7 +1249,7 @@ def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
 def test_at_test_time_a_detector_sees_each_picture_mirrored_too():
     cfg = load('swin_tiny_retinanet_1x_coco')
     plain = cfg.test_pipeline
-    _set_tta(cfg, 'config.py')
+    set_tta(cfg, 'config.py')
     *steps, augment = cfg.test_dataloader.dataset.pipeline
     assert steps == plain[:-1]
     flips, pack = augment.transforms
