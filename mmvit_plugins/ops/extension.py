@@ -8,14 +8,20 @@ torchvision's operators do in mixed precision. Any memory layout is read right.
 What is not here ends in an :class:`OperatorError` when it is called.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torchvision  # registers the operators below
-from einops import rearrange
 from torch import Tensor
 
-from .layout import contiguous
+from .boxes import bbox_overlaps, nms, nms_match, softnms  # noqa: F401
+from .layout import to_float
+from .regions import (  # noqa: F401
+    roi_align_backward,
+    roi_align_forward,
+    roi_pool_backward,
+    roi_pool_forward,
+)
 
 VISION = torch.ops.torchvision
 
@@ -53,279 +59,6 @@ def get_compiling_cuda_version() -> str:
     return 'none'
 
 
-def _float(*tensors: Tensor) -> list[Tensor]:
-    """Bring tensors to one type, that of the first or float32 if it has less digits."""
-    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    return [tensor.to(dtype) for tensor in tensors]
-
-
-# ---- Boxes: (x1, y1, x2, y2). With offset 1 they end after their last pixel, as in mmdetection 1.x
-
-
-def _overlaps(one: Tensor, two: Tensor, offset: int = 0, mode: int = 0) -> Tensor:
-    """Overlap of boxes ``(..., 4)``: over the union (mode 0) or over the first (mode 1)."""
-    top_left = torch.maximum(one[..., :2], two[..., :2])
-    inner = (torch.minimum(one[..., 2:], two[..., 2:]) - top_left + offset).clamp(min=0).prod(-1)
-    first, second = ((box[..., 2:] - box[..., :2] + offset).prod(-1) for box in (one, two))
-    return inner / (first if mode else first + second - inner)
-
-
-def bbox_overlaps(
-    bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
-) -> None:
-    """Fill ``ious`` with the overlaps of boxes: ``(B,)`` if ``aligned``, else ``(B1, B2)``."""
-    one, two = _float(bboxes1 if aligned else bboxes1[:, None], bboxes2)
-    ious.copy_(_overlaps(one, two, offset, mode))
-
-
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices ``(K,)`` of the boxes ``(B, 4)`` that no better one overlaps, the best first."""
-    boxes, scores = _float(boxes, scores)
-    if offset:
-        boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
-    return VISION.nms(boxes, scores, iou_threshold)
-
-
-def softnms(
-    boxes: Tensor,
-    scores: Tensor,
-    dets: Tensor,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    method: int,
-    offset: int,
-) -> Tensor:
-    """Let overlap with better boxes lower the scores: soft-NMS, Bodla et al., arXiv:1704.04503.
-
-    Args:
-        boxes: ``(B, 4)``.
-        scores: ``(B,)``.
-        dets: ``(B, 5)``; its first K rows become the boxes that are kept, with their new scores.
-        iou_threshold: From this overlap on, methods 0 and 1 lower a score.
-        sigma: Width of method 2.
-        min_score: Boxes that fall below it are dropped.
-        method: A score is multiplied with 0 (0), ``1 - IoU`` (1) or ``exp(-IoU^2 / sigma)`` (2).
-        offset: 0 or 1.
-
-    Returns:
-        Indices ``(K,)`` of the boxes that are kept, in the order in which they were chosen.
-    """
-    boxes, scores = _float(boxes, scores)
-    rows, order = torch.cat((boxes, scores[:, None]), 1), torch.arange(len(boxes))
-    first = 0
-    while first < len(order):
-        found = rows[order[first:], 4]
-        # a NaN is neither better nor worse than anything: it stays where it is
-        best = 0 if found[0].isnan() else int(found.nan_to_num(-torch.inf).argmax())
-        order[[first, first + best]] = order[[first + best, first]]
-        rest = order[first + 1 :]
-        overlap = _overlaps(rows[order[first], :4], rows[rest, :4], offset)
-        if method == 2:
-            factor = (-(overlap**2) / sigma).exp()
-        else:
-            factor = torch.where(overlap < iou_threshold, 1.0, method * (1 - overlap))
-            factor[overlap.isnan()] = 1
-        rows[rest, 4] *= factor
-        first += 1
-        order = torch.cat((order[:first], _fill_up(rest, rows[rest, 4] < min_score)))
-    dets[: len(order)] = rows[order].to(dets.dtype)
-    return order
-
-
-def _fill_up(order: Tensor, dropped: Tensor) -> Tensor:
-    """Put the last ones into the places of those dropped; it decides between equal scores."""
-    kept = int((~dropped).sum())
-    order[:kept][dropped[:kept]] = order[kept:][~dropped[kept:]].flip(0)
-    return order[:kept]
-
-
-def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Group boxes with scores ``(B, 5)``: a box that is kept, then those that it suppresses."""
-    (dets,) = _float(dets)
-    left, groups = dets[:, 4].argsort(descending=True), []
-    while len(left):
-        first, rest = left[:1], left[1:]
-        near = _overlaps(dets[first, :4], dets[rest, :4]) >= iou_threshold
-        groups.append(torch.cat((first, rest[near])).tolist())
-        left = rest[~near]
-    return groups
-
-
-# ---- Regions (R, 5): index of the picture, then a box in its pixels
-
-
-def roi_align_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    """Sample regions of maps: RoIAlign, He et al., arXiv:1703.06870.
-
-    Args:
-        input: ``(N, C, H, W)``.
-        rois: ``(R, 5)``.
-        output: ``(R, C, aligned_height, aligned_width)``, is filled.
-        argmax_y: Of the shape of ``output`` with pool mode 0; is filled with the number of the
-            sample that is the largest of its cell, for the backward pass.
-        argmax_x: Not used.
-        aligned_height: Cells.
-        aligned_width: Cells.
-        spatial_scale: Pixels of the map in one of the picture.
-        sampling_ratio: Samples of a cell in each direction; 0: as many as it has pixels.
-        pool_mode: 0 takes the largest sample of a cell, 1 their mean.
-        aligned: Pixels have their values in their centres, half a pixel off their index.
-    """
-    size = aligned_height, aligned_width
-    maps, rois = _float(input, rois)
-    maps = contiguous(maps)  # as torchvision's operator, but faster
-    if pool_mode == 1:
-        output.copy_(VISION.roi_align(maps, rois, spatial_scale, *size, sampling_ratio, aligned))
-        return
-    output.fill_(-10000)  # as where a region without area has no sample
-    for index, grid in _sample_grids(rois, size, spatial_scale, sampling_ratio, aligned):
-        fine = size[0] * grid[0], size[1] * grid[1]
-        samples = VISION.roi_align(maps, rois[index], spatial_scale, *fine, 1, aligned)
-        best, where = _cells(samples, size, grid).max(-1)
-        output[index], argmax_y[index] = best.to(output.dtype), where.to(argmax_y.dtype)
-
-
-def roi_align_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    """Fill ``grad_input`` ``(N, C, H, W)``; arguments as in :func:`roi_align_forward`."""
-    size, shape = (aligned_height, aligned_width), grad_input.shape
-    grad, rois = _float(grad_output, rois)
-
-    def spread(grad, rois, size, ratio):
-        return VISION._roi_align_backward(
-            grad.contiguous(), rois, spatial_scale, *size, *shape, ratio, aligned
-        )
-
-    if pool_mode == 1:
-        grad_input.copy_(spread(grad, rois, size, sampling_ratio))
-        return
-    total = torch.zeros_like(grad_input, dtype=grad.dtype)
-    for index, grid in _sample_grids(rois, size, spatial_scale, sampling_ratio, aligned):
-        fine = grad.new_zeros((len(index), shape[1], size[0] * grid[0], size[1] * grid[1]))
-        where = argmax_y[index].long()[..., None]
-        cells = _cells(fine, size, grid).scatter(-1, where, grad[index][..., None])
-        fine = cells.unflatten(-1, grid).transpose(3, 4).reshape(fine.shape)
-        total += spread(fine, rois[index], fine.shape[2:], 1)
-    grad_input.copy_(total)
-
-
-def _sample_grids(
-    rois: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool
-) -> Iterator[tuple[Tensor, tuple[int, int]]]:
-    """Sort regions by how many samples their cells have, (down, across): indices and numbers."""
-    if ratio > 0:
-        grids = torch.full((len(rois), 2), ratio)
-    else:
-        extent = (rois[:, [4, 3]] - rois[:, [2, 1]]) * scale
-        extent = extent if aligned else extent.clamp(min=1)
-        grids = (extent / extent.new_tensor(size)).ceil().long()
-    for grid in grids.unique(dim=0):
-        if grid.min() > 0:
-            yield (grids == grid).all(1).nonzero()[:, 0], tuple(grid.tolist())
-
-
-def _cells(samples: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Gather the samples of each cell: ``(R, C, H * h, W * w) -> (R, C, H, W, h * w)``."""
-    (rows, columns), (h, w) = size, grid
-    pattern = 'r c (rows h) (columns w) -> r c rows columns (h w)'
-    return rearrange(samples, pattern, rows=rows, columns=columns, h=h, w=w)
-
-
-def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Take the largest value in each cell of a region: RoIPool, Girshick, arXiv:1504.08083.
-
-    mmcv's cells reach from the floor of their start to the ceiling of their end, without rounding
-    the region first as torchvision does, so that torchvision's operator would give other values.
-
-    Args:
-        input: ``(N, C, H, W)``.
-        rois: ``(R, 5)``; the last row and column of pixels belong to a region.
-        output: ``(R, C, pooled_height, pooled_width)`` of zeros, is filled.
-        argmax: The same shape of integers; is filled with ``y * W + x`` of the value, -1 if none.
-        pooled_height: Cells.
-        pooled_width: Cells.
-        spatial_scale: Pixels of the map in one of the picture.
-    """
-    argmax.fill_(-1)
-    maps, boxes = _float(input, rois[:, 1:])
-    limits = boxes.new_tensor(maps.shape[:1:-1])  # W, H
-    start = boxes[:, :2] * spatial_scale
-    extent = (boxes[:, 2:] + 1) * spatial_scale - start
-    count = boxes.new_tensor([pooled_width, pooled_height])
-    steps = torch.arange(max(pooled_height, pooled_width) + 1, device=boxes.device)
-    edges = steps[:, None] * (extent / count)[:, None] + start[:, None]  # (R, steps, 2)
-    low, high = (
-        torch.minimum(edge.clamp(min=0), limits).int().tolist()
-        for edge in (edges[:, :-1].floor(), edges[:, 1:].ceil())
-    )
-    for region, (picture, valid) in enumerate(
-        zip(rois[:, 0].int().tolist(), (extent > 0).all(1).tolist(), strict=True)
-    ):
-        if not valid:
-            continue
-        for y in range(pooled_height):
-            top, bottom = low[region][y][1], high[region][y][1]
-            for x in range(pooled_width):
-                left, right = low[region][x][0], high[region][x][0]
-                if top < bottom and left < right:
-                    cell = maps[picture, :, top:bottom, left:right].flatten(1)
-                    best, where = cell.max(1)
-                    output[region, :, y, x] = best.to(output.dtype)
-                    where = (top + where // (right - left)) * maps.shape[3] + (
-                        left + where % (right - left)
-                    )
-                    argmax[region, :, y, x] = where.to(argmax.dtype)
-
-
-def roi_pool_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax: Tensor,
-    grad_input: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Add to ``grad_input`` ``(N, C, H, W)``; arguments as in :func:`roi_pool_forward`."""
-    chosen = argmax >= 0
-    region, channel, _, _ = chosen.nonzero(as_tuple=True)
-    flat = grad_input.flatten(2)  # a view: new zeros are contiguous
-    place = rois[region, 0].long(), channel, argmax[chosen].long()
-    flat.index_put_(place, grad_output[chosen].to(flat.dtype), accumulate=True)
-
-
 # ---- Focal losses: Lin et al., arXiv:1708.02002. Logits (B, C); targets (B,), C is background
 
 
@@ -349,7 +82,7 @@ def sigmoid_focal_loss_backward(
 def _sigmoid_focal_loss(
     logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float
 ) -> Tensor:
-    (logits,) = _float(logits)
+    (logits,) = to_float(logits)
     classes = torch.arange(logits.shape[1], device=logits.device)
     truth = (target[:, None] == classes).to(logits.dtype)
     loss = torchvision.ops.sigmoid_focal_loss(logits, truth, alpha, gamma)
@@ -394,7 +127,7 @@ def softmax_focal_loss_backward(
 def _share(softmax: Tensor, target: Tensor) -> Tensor:
     """The probability of each target, at least the smallest number whose logarithm is finite."""
     share = softmax.gather(1, target.clamp(min=0)[:, None])[:, 0]
-    (share,) = _float(share)
+    (share,) = to_float(share)
     return share.clamp(min=torch.finfo(torch.float32).tiny)
 
 
@@ -512,7 +245,7 @@ def _deform_arguments(
     """Complete what torchvision wants: a mask that it does not read, a bias of zeros."""
     mask = input.new_zeros(len(input), 1) if mask is None else mask
     bias = input.new_zeros(len(weight)) if bias is None else bias
-    return _float(input, weight, offset, mask, bias)
+    return to_float(input, weight, offset, mask, bias)
 
 
 def _deform_grads(

@@ -16,3 +16,9 @@ def contiguous(tensor: Tensor) -> Tensor:
     for matrix, values in zip(copy.flatten(2), tensor.flatten(2), strict=True):
         matrix.copy_(values)
     return copy
+
+
+def to_float(*tensors: Tensor) -> list[Tensor]:
+    """Bring tensors to one type, that of the first or float32 if it has less digits."""
+    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
+    return [tensor.to(dtype) for tensor in tensors]

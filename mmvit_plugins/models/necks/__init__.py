@@ -1,8 +1,9 @@
 """Necks: torch and mmengine only, usable with no host installed."""
 
 from .graph import GraphConv, GraphFusion
-from .mgff import MGFF, SpatialAttention, Unify
+from .mgff import MGFF
 from .pyramid import Rescale, ToPyramid
+from .unify import SpatialAttention, Unify
 
 __all__ = [
     'MGFF',
