@@ -300,6 +300,7 @@ def test_every_promised_config_exists():
     assert (ROOT / 'configs/afformer/afformer_tiny_ade20k.py').is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_builds_in_its_host_with_channels_that_fit(name, monkeypatch):
     """At full size."""
@@ -1207,6 +1208,7 @@ def test_option_of_the_docstring_changes_the_visualizer():
 METRICS = {'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmdet': 'coco/bbox_mAP'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', RUNS)
 def test_trains_validates_tests_and_augments_at_test_time(name, tmp_path):
     data = make(data_of(name), tmp_path / 'data', pictures=2)

@@ -89,6 +89,7 @@ def test_a_host_that_is_not_installed(monkeypatch):
         environment.check_environment('mmdet')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('scope', 'project'), [('mmpretrain', 'mmpretrain'), ('mmdet', 'mmdetection')]
 )
@@ -112,6 +113,7 @@ def test_a_torchvision_that_does_not_fit(scope, project, tmp_path, repo_root):
     assert '(operator nms does not exist); install both at once' in last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain', 'mmdet'])
 def test_hosts_are_imported_without_lines_that_nobody_asked_for(scope):
     """What they print otherwise is about operators, a private cloud and another scorer of boxes."""

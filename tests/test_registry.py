@@ -34,6 +34,7 @@ def run(code, *blocked):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', ['mmseg', 'mmpretrain'])
 def test_both_spellings_build_in_a_host(host):
     """The prefix needs no import by hand; the bare name works once the package is imported."""
@@ -60,6 +61,7 @@ def test_both_spellings_build_in_any_host():
     ROOT.children.pop('some_host')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('blocked', [('mmseg',), (*HOSTS, 'mmcv')])
 def test_import_without_hosts(blocked):
     """The backbone works; what needs the absent host says so in one sentence."""
@@ -76,6 +78,7 @@ def test_import_without_hosts(blocked):
     assert 'mmvit_plugins.AFFormerHead needs mmsegmentation, which is not installed: pip' in last
 
 
+@pytest.mark.slow
 def test_a_broken_host_leaves_the_rest_usable(tmp_path):
     """As with a torchvision of another torch; what needs the host says what is wrong with it."""
     (tmp_path / 'torchvision.py').write_text('raise RuntimeError("operator nms does not exist")')
@@ -93,6 +96,7 @@ def test_a_broken_host_leaves_the_rest_usable(tmp_path):
     assert '(RuntimeError: operator nms does not exist)' in last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('blocked', 'fit'),
     [('mmcv._ext', ['mmseg', 'mmpretrain', 'mmdet']), ('mmdet', ['mmseg', 'mmpretrain'])],
@@ -116,6 +120,7 @@ def test_what_works_without_compiled_ops_and_without_mmdetection(blocked, fit):
         assert 'UserError' in last and last.endswith(f'is not installed: {HOSTS["mmdet"][1]}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['AFFormerHead', 'MGFFHead', 'TwoStageClassifier'])
 def test_what_inherits_from_a_host_comes_on_demand(name):
     """By its prefix and by its import, and its host with it."""
@@ -152,6 +157,7 @@ def test_our_scope_is_found_from_any_scope():
         assert ROOT.get('mmvit_plugins.AFFormer') is MODELS.get('AFFormer')
 
 
+@pytest.mark.slow
 def test_what_runs_the_training_is_found_from_a_host():
     """By the prefix alone; mmengine asks its own nodes for it."""
     code = (

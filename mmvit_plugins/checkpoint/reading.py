@@ -38,7 +38,7 @@ class _Settings:
 _Settings.__name__ = _Settings.__qualname__ = 'CfgNode'
 # timm's files hold the arguments of the run, those of the official Swin code its settings: without
 # this, mmengine would warn at length and fall back to unpickling anything.
-torch.serialization.add_safe_globals([argparse.Namespace, _Settings])
+HARMLESS = [argparse.Namespace, _Settings]
 
 
 class CheckpointFileError(ValueError):
@@ -107,7 +107,8 @@ def _finding_weights(load: Callable) -> Callable:
 
     @functools.wraps(load)
     def loader(filename: str, map_location: object = None) -> object:
-        checkpoint = load(filename, map_location)
+        with torch.serialization.safe_globals(HARMLESS):
+            checkpoint = load(filename, map_location)
         if not isinstance(checkpoint, Mapping) or not _holds_ours(checkpoint):
             return checkpoint
         entries, weights = _entries(checkpoint), unwrap(checkpoint)

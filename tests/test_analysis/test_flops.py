@@ -177,6 +177,7 @@ def test_afformer_base_on_cityscapes_counts_as_the_official_code():
 
 
 # Parameters of the authors' code, and its count with fvcore at 224x224.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('variant', 'parameters', 'official'),
     [
@@ -200,6 +201,7 @@ def test_sgformer_counts_as_the_official_code(variant, parameters, official):
     assert result['unknown'] == {}
 
 
+@pytest.mark.slow
 def test_sgformer_grows_as_predicted():
     """27.5 GFLOPs at 512x512 are convolutions, linear layers and attention, by formula."""
     result = count_config(CONFIGS / 'sgformer/sgformer_small_in1k.py', [512], backbone_only=True)

@@ -345,6 +345,7 @@ def test_mmdetection_numbers_labels_in_the_order_of_the_file(write, build):
         check_dataset(dataset, 'train')
 
 
+@pytest.mark.slow
 def test_mmdetection_drops_what_is_counted(write, build):
     data = add(content(), *UNUSED.values(), *(dict(wrong, image_id=4) for wrong in UNUSED.values()))
     data = add(
@@ -386,6 +387,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
 def test_wrapped_sets_are_checked(write, build, logged, tmp_path, wrap):
     data = add(content(), UNUSED['thin'])
@@ -446,6 +448,7 @@ def test_label_maps_are_asked_for_where_they_are_loaded(write, build, tmp_path):
             check_dataset(dataset, 'train')
 
 
+@pytest.mark.slow
 def test_the_hook_checks_each_loop_and_reads_a_file_once(write, build, logged, monkeypatch):
     class Loop(BaseLoop):
         def __init__(self, dataset):

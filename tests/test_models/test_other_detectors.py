@@ -120,6 +120,7 @@ def check_strides(model, strides):
             assert part.featmap_strides == list(strides[:4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTORS)
 def test_maps_have_the_strides_that_the_head_assumes(name, load):
     """At full width."""
@@ -145,6 +146,7 @@ def test_what_a_pyramid_is_for(load):
     assert found == wanted, 'as the page says'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTORS)
 def test_trains_and_predicts(name, load, tmp_path):
     cfg = shrink_detector(fit(load(name), make('coco', tmp_path / 'data')))

@@ -66,6 +66,7 @@ class Run:
         return {name: self.golden.error(name, value) for name, value in values.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [*VARIANTS, 'sgformer_s_448x224'])
 def test_parity_with_the_official_outputs(name):
     """The last file is the official network at another size, where its own rules still divide."""
@@ -88,6 +89,7 @@ def test_parity_with_the_official_outputs(name):
     assert compared == pairs * (1 + len(run.input))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['sgformer_s'])
 def test_parity_of_the_input_gradient(name):
     run = Run(name)
@@ -95,6 +97,7 @@ def test_parity_of_the_input_gradient(name):
     assert run.golden.error('grad/input', run.input.grad) <= 1e-4
 
 
+@pytest.mark.slow
 def test_parity_in_float32_with_the_order_forced(monkeypatch):
     """Base's order is the one that float32 is known to get wrong; everything else must agree."""
     orders = []
@@ -116,6 +119,7 @@ def _sr_eps(model):
     model.stages[0].blocks[0].attn.sr_norm.eps = 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mistake', [_tanh, _sr_eps])
 def test_parity_would_notice_a_mistake(mistake):
     """The stored elements are a sample, and an epsilon is little."""
@@ -195,6 +199,7 @@ def test_a_large_picture():
     assert all(torch.isfinite(out).all() for out in outs)
 
 
+@pytest.mark.slow
 def test_cost_is_linear_in_pixels_unless_asked_otherwise():
     def growth(**options):
         costs = [count_flops(tiny(**options).eval(), (3, n, n))['flops'] for n in (512, 1024)]

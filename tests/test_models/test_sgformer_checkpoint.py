@@ -265,6 +265,7 @@ def test_a_table_that_is_not_square_is_not_exported():
         convert_state(state, to='official')
 
 
+@pytest.mark.slow
 def test_files_of_another_table_size_convert(tmp_path):
     with torch.device('meta'):
         shapes = LAYOUT.from_ours(SGFormer('small', img_size=384).state_dict())

@@ -40,6 +40,7 @@ class Official:
         return self.model(x)[0].mean((2, 3)) @ self.weight.T + self.bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', OPTIONS)
 def test_parity_with_the_official_outputs(name):
     official = Official(name)

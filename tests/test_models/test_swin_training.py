@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
@@ -73,6 +74,7 @@ def largest_difference(first: torch.Tensor, second: torch.Tensor) -> float:
     return ((first - second).abs() / second).max().item()
 
 
+@pytest.mark.slow
 def test_losses_are_mmpretrains_for_20_steps():
     theirs, ours = pair()
     data = batches()

@@ -66,6 +66,7 @@ class Official:
         return self.model(x)[0][:, 0] @ self.weight.T + self.bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', GOLDEN)
 def test_parity_with_the_official_outputs(name):
     official = Official(name)

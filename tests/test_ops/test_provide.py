@@ -39,6 +39,7 @@ def run(code, hidden=('mmcv._ext',), folder=None):
     )
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_host():
     """Nor mmcv or torchvision; operators are there once somebody asks for them."""
     result = run("""
@@ -54,6 +55,7 @@ print(collect_env()['MMCV Compiler'])
     assert lines[2].startswith('none: torchvision 0')
 
 
+@pytest.mark.slow
 def test_hosts_that_came_first_get_their_operators():
     """What stood in their modules for a missing operator gives way to it."""
     result = run("""
@@ -74,6 +76,7 @@ print('fine')
     assert result.stdout.splitlines()[-1:] == ['fine'], result.stderr
 
 
+@pytest.mark.slow
 def test_the_line_for_the_start_of_python_serves_mmdetection():
     """It imports nothing before mmcv is asked for operators, and mmdetection then has them."""
     result = run(f"""
@@ -90,6 +93,7 @@ print([type(x).__name__ for x in sys.meta_path].count('_Finder'))
     assert 'Line NMS' not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_compiled_operators_of_another_torch_give_way(tmp_path):
     """One sentence says so; what stands in is used."""
     (tmp_path / 'broken.py').write_text(
@@ -177,6 +181,7 @@ print('right')
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', ['ours first', 'mmcv first'])
 def test_compiled_operators_stay_and_read_any_layout(order):
     """mmcv's own are called, with contiguous tensors, whoever imported them."""
@@ -186,12 +191,14 @@ def test_compiled_operators_stay_and_read_any_layout(order):
     assert result.stdout.strip() == 'right', result.stderr
 
 
+@pytest.mark.slow
 def test_the_operators_above_are_wrong_without_us():
     """So that the test before this one can fail."""
     result = run(f'{RAW}\n{RIGHT}')
     assert 'AssertionError: Tensor-likes are not close' in result.stderr
 
 
+@pytest.mark.slow
 def test_without_torchvision_hosts_see_an_mmcv_without_operators():
     result = run(
         """

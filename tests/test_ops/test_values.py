@@ -231,6 +231,7 @@ def greedy(boxes, scores, threshold, offset=0):
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [0, 1, 2, 300, 10_000])
 @pytest.mark.parametrize('offset', [0, 1])
 def test_nms_of_few_and_many(count, offset):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_two_configs_side_by_side(call, miniature, tmp_path):
     pytest.importorskip('mmseg')
     other = tmp_path / 'backbone.py'
@@ -30,6 +31,7 @@ def test_two_configs_side_by_side(call, miniature, tmp_path):
     assert rows[-1].startswith('| backbone ') and 'deploy' in rows[-1]
 
 
+@pytest.mark.slow
 def test_growth_in_training(call, tmp_path):
     config = tmp_path / 'backbone.py'
     config.write_text(
@@ -52,6 +54,7 @@ def test_growth_in_training(call, tmp_path):
     assert (tmp_path / 'new/growth.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

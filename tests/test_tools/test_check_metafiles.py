@@ -41,6 +41,7 @@ def small(repo_root, tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_this_repository_lists_all_that_it_has(tool, repo_root):
     assert list(tool.find_unlisted(repo_root)) == []
     assert tool.find_metafiles(repo_root) == METAFILES

@@ -60,6 +60,7 @@ def official(request, tmp_path):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('official', 'model', 'found', 'meta'),
     [

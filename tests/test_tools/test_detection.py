@@ -268,6 +268,7 @@ def test_pictures_of_detections(run, config, data, tmp_path):
     assert 'score_threshold=30.0: give a number from 0 to 1' in last(done)
 
 
+@pytest.mark.slow
 def test_pictures_of_masks(run, mask_config, data, tmp_path):
     from pycocotools.mask import decode
 
@@ -299,6 +300,7 @@ def test_pictures_of_masks(run, mask_config, data, tmp_path):
     assert seen
 
 
+@pytest.mark.slow
 def test_flops(run, config, mask_config):
     """RetinaNet as mmengine counts it; the second stage on the regions that the config lets in."""
     from mmengine.analysis import get_model_complexity_info
@@ -385,6 +387,7 @@ def test_checkpoints(run, config, data, tmp_path, options):
     assert found[0].keys() >= {'bboxes', 'labels', 'scores'}
 
 
+@pytest.mark.slow
 def test_a_detector_converts(run, tmp_path):
     """Only its backbone changes its layout, and back again everything is as it was."""
     from mmdet.registry import MODELS as DET

@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_text_and_json_agree(call, miniature):
     pytest.importorskip('mmseg')
     text = call('get_flops.py', miniature, '--shape', 64, 96)
@@ -24,6 +25,7 @@ def test_text_and_json_agree(call, miniature):
     assert list(rows) == ['part', '--------', 'backbone', 'head', 'resize', 'total']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -71,6 +71,7 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(run, miniature, t
     assert list(losses(tmp_path / 'w')) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_options_reach_the_runner(run, miniature, tmp_path):
     """--amp is bfloat16 on a CPU, --auto-scale-lr scales, the loaders obey, as seen in what ran."""
     done = run(
@@ -114,6 +115,7 @@ def label(data: Path) -> None:
         Image.fromarray(np.full((64, 64), 7, np.uint8)).save(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 1])
 @pytest.mark.parametrize(
     ('damage', 'words'),
