@@ -1,7 +1,6 @@
 """Class-activation maps of pictures, by pytorch-grad-cam, for models of any host."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,10 @@ from torch import nn
 
 from ..errors import UserError
 from ..models import T2TViT
-from ..registry import HOSTS, is_available
+from ..registry import is_available
 from ..visualization import draw_cam
-from .inference import (
-    check_opacity,
-    find_class_names,
-    find_pictures,
-    for_each_picture,
-    load_scoped_config,
-    open_model,
-    open_picture,
-    save,
-)
+from .pictures import find_pictures, for_each_picture, save
+from .predictor import Predictor, check_opacity
 
 METHODS = {  # what they are called here, and in the library
     'gradcam': 'GradCAM',
@@ -93,28 +84,26 @@ def visualize_cam(
         raise UserError(f'{method} knows no classes, so target={target!r} must be left out')
     if not is_available('pytorch_grad_cam'):
         raise UserError(f'activation maps need pytorch-grad-cam, which is not installed: {INSTALL}')
-    cfg = load_scoped_config(config, cfg_options, HOSTS)
     pictures = find_pictures(source)
-    model, pipeline = open_model(cfg, checkpoint, device)
-    names = find_class_names(cfg, checkpoint)
-    path = layer or find_last_map(model)
-    explained = EXPLAINED[cfg.default_scope](model, path, method not in CLASS_FREE)
+    predictor = Predictor(config, checkpoint, device, cfg_options)
+    path = layer or find_last_map(predictor.model)
+    kind = EXPLAINED[predictor.cfg.default_scope]
+    explained = kind(predictor.model, path, method not in CLASS_FREE)
     cam = make_cam(explained, method)
 
-    def write(_: np.ndarray, name: str) -> None:
-        image, batch = open_picture(model, pipeline, pictures[name])
+    def write(file: Path, name: str) -> None:
+        image, batch = predictor.open(file)
         inputs = batch['inputs']
         explained.begin(batch.get('data_samples'), image.shape[:2])
         lines, targets = [f'{method} of {path}'], []
         if explained.with_scores:
             with torch.no_grad():
                 scores = explained(inputs)[0]
-            known = names if len(names) == len(scores) else ()
-            label = (
-                explained.predicted(scores)
-                if target is None
-                else find_class(target, known, len(scores))
-            )
+            known = predictor.names(len(scores))
+            if target is None:
+                label = explained.predicted(scores)
+            else:
+                label = predictor.find_class(target, len(scores))
             targets = [lambda scores: scores[label]]
             called = f'{label}: {known[label]}' if known else str(label)
             lines.append(f'class {called}, {explained.describe(scores, label)}')
@@ -132,24 +121,6 @@ def visualize_cam(
         save(draw_cam(image, activation, lines, opacity), Path(out, f'{name}.png'))
 
     for_each_picture(pictures, out, write)
-
-
-def find_class(target: int | str, names: Sequence[str], count: int) -> int:
-    """Return the number of a class that is given by name or number.
-
-    Raises:
-        UserError: There is no such class.
-    """
-    text = str(target)
-    if text in names and not isinstance(target, int):
-        return list(names).index(text)
-    if text.isdecimal() and int(text) < count:
-        return int(text)
-    near = get_close_matches(text, names, 3, 0)
-    raise UserError(
-        f'target={target!r}: there is no such class, give a number from 0 to {count - 1}'
-        + (f' or a name, as {", ".join(map(repr, near))}' if near else '')
-    )
 
 
 def find_last_map(model: BaseModel) -> str:

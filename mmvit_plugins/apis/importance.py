@@ -8,17 +8,10 @@ from torch import nn
 
 from ..errors import UserError
 from ..models.backbones.sgformer import STRIDES, Guidance
-from ..registry import HOSTS, MODELS
+from ..registry import MODELS
 from ..visualization import draw_importance
-from .inference import (
-    check_opacity,
-    find_pictures,
-    for_each_picture,
-    load_scoped_config,
-    open_model,
-    open_picture,
-    save,
-)
+from .pictures import find_pictures, for_each_picture, save
+from .predictor import Predictor, check_opacity
 
 
 def visualize_importance(
@@ -57,14 +50,12 @@ def visualize_importance(
             all others are written, pictures that could not be read.
     """
     check_opacity(opacity)
-    cfg = load_scoped_config(config, cfg_options, HOSTS)
     pictures = find_pictures(source)
-    model, pipeline = open_model(cfg, checkpoint, device, check=check_guided)
-    backbone = model.backbone
+    predictor = Predictor(config, checkpoint, device, cfg_options, check=check_guided)
 
-    def write(_: np.ndarray, name: str) -> None:
-        image, batch = open_picture(model, pipeline, pictures[name])
-        stages = choose_block(backbone.guidance(batch['inputs']), block)
+    def write(path: Path, name: str) -> None:
+        image, batch = predictor.open(path)
+        stages = choose_block(predictor.model.backbone.guidance(batch['inputs']), block)
         save(draw_importance(image, stages, opacity), Path(out, f'{name}.png'))
 
     for_each_picture(pictures, out, write)
@@ -95,7 +86,7 @@ def choose_block(
         block: As in :func:`visualize_importance`.
 
     Returns:
-        dict: Title to importance ``(H, W)``, regions ``(H, W)`` and stride.
+        Title to importance ``(H, W)``, regions ``(H, W)`` and stride.
 
     Raises:
         UserError: No stage has it.

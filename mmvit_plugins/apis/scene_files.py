@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..visualization.maps import ERRORS, draw_map, draw_panel, map_scale, stretch
-from .inference import save
+from .pictures import save
 
 TIFF = ('.tif', '.tiff')
 ENDINGS = ('.npy', '.mat', *TIFF)

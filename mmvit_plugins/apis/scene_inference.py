@@ -28,7 +28,7 @@ from ..errors import UserError
 from ..evaluation import confusion_matrix, scores_of
 from ..visualization.maps import error_map, panel_step
 from . import scene_files as files
-from .inference import default_device, load_scoped_config
+from .predictor import default_device, load_scoped_config
 from .scene_files import Ground, Prediction
 from .scene_source import Labels, Source, open_source
 

@@ -1,7 +1,5 @@
 """Show how a classifier that looks twice comes to its result, picture by picture."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +7,8 @@ import torch
 
 from ..errors import UserError
 from ..visualization import draw_two_stage
-from .inference import (
-    check_opacity,
-    find_class_names,
-    find_pictures,
-    for_each_picture,
-    load_scoped_config,
-    open_model,
-    open_picture,
-    save,
-)
+from .pictures import find_pictures, for_each_picture, save
+from .predictor import Predictor, check_opacity
 
 
 def visualize_two_stage(
@@ -53,28 +43,25 @@ def visualize_two_stage(
             are written, pictures that could not be read.
     """
     check_opacity(opacity)
-    cfg = load_scoped_config(config, cfg_options, ['mmpretrain'])
     pictures = find_pictures(source)
-    model, pipeline = open_model(cfg, checkpoint, device)
+    predictor = Predictor(config, checkpoint, device, cfg_options, ['mmpretrain'])
+    model = predictor.model
     if not hasattr(model, 'two_stages'):
         raise UserError(
             f'the model is a {type(model).__name__}, which looks once: give the config of a '
             'mmvit_plugins.TwoStageClassifier'
         )
-    names = find_class_names(cfg, checkpoint)
-    predictions = {}
 
-    def write(_: np.ndarray, name: str) -> None:
-        image, batch = open_picture(model, pipeline, pictures[name])
+    def write(path: Path, name: str) -> dict:
+        image, batch = predictor.open(path)
         with torch.no_grad():
             sample = model(**batch, mode='predict')[0].cpu()
         height, width = batch['inputs'].shape[2:]
         beyond = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
         first, second = sample.stage_scores
         scores = {'stage one': first, 'stage two': second, 'fused': sample.pred_score}
-        best = {title: find_best(values, names) for title, values in scores.items()}
+        best = {title: predictor.find_best(values) for title, values in scores.items()}
         box = [round(edge, 2) for edge in sample.crop_box.tolist()]
-        predictions[name] = {'box': box, 'status': sample.crop_status, **best}
         lines = {
             title: [f'{entry["score"]:.3f}  {entry["class"]}' for entry in entries]
             for title, entries in best.items()
@@ -88,22 +75,6 @@ def visualize_two_stage(
             opacity,
         )
         save(sheet, Path(out, f'{name}.png'))
-        Path(out, 'predictions.json').write_text(json.dumps(predictions, indent=1))
+        return {'box': box, 'status': sample.crop_status, **best}
 
     for_each_picture(pictures, out, write)
-
-
-def find_best(scores: torch.Tensor, names: Sequence[str], count: int = 5) -> list[dict]:
-    """Return the likeliest classes, best first: dicts of ``class``, ``label`` and ``score``.
-
-    Args:
-        scores: ``(K,)``.
-        names: Of the classes; others than K stand for none, and classes are numbered.
-        count: How many at most.
-    """
-    values, labels = scores.topk(min(count, len(scores)))
-    known = names if len(names) == len(scores) else range(len(scores))
-    return [
-        {'class': str(known[label]), 'label': label, 'score': round(value, 6)}
-        for value, label in zip(values.tolist(), labels.tolist(), strict=True)
-    ]

@@ -1,5 +1,7 @@
 """Activation maps: against the formulas by hand, for every layout of maps, scores and hosts."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,11 +15,11 @@ from mmvit_plugins.apis.cam import (
     Explained,
     ExplainedDetector,
     ExplainedSegmentor,
-    find_class,
     find_last_map,
     first_component,
     make_cam,
 )
+from mmvit_plugins.apis.predictor import Predictor
 from mmvit_plugins.errors import UserError
 from mmvit_plugins.registry import MODELS
 
@@ -335,6 +337,10 @@ def test_outputs_of_detectors_that_are_not_known_are_refused():
 
 
 def test_classes_by_name_and_number():
+    def find_class(target, names, count):
+        owner = SimpleNamespace(classes=names, names=lambda count: names)
+        return Predictor.find_class(owner, target, count)
+
     names = ('robin', 'reed warbler', '7')
     assert find_class('reed warbler', names, 3) == 1
     assert find_class('2', names, 3) == find_class(2, names, 3) == find_class('7', names, 3) == 2

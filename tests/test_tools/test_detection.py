@@ -147,7 +147,7 @@ def test_wrong_arguments_give_one_sentence(run, config, tmp_path):
     torch.save({'state_dict': {'weight': torch.ones(2)}}, tmp_path / 'good.pth')
     tested = ('test.py', config, tmp_path / 'good.pth')
     for options, words in (
-        (('--out', 'found.json'), '--out found.json: predictions of a detector go into one file'),
+        (('--out', 'found.json'), '--out found.json: predictions go into one file'),
         (('--show-dir', 'o', '--interval', 2), "mmdetection's hook draws every picture"),
         (
             ('--show', '--cfg-options', 'default_hooks.visualization=None'),
@@ -210,6 +210,16 @@ def test_pictures_of_detections(run, config, data, tmp_path):
         np.testing.assert_allclose([e['bbox'] for e in entries], host.bboxes[order], atol=6e-3)
         assert [e['label'] for e in entries] == host.labels[order].tolist()
         assert {(e['class'], e['label']) for e in entries} <= {('x', 0), ('y', 1), ('z', 2)}
+
+    done = run('test.py', config, weights, '--out', 'tested.pkl')
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / 'tested.pkl', 'rb') as file:
+        tested = {Path(entry['img_path']).stem: entry for entry in pickle.load(file)}
+    for name, entries in predictions.items():
+        boxes = tested[name]['pred_instances']
+        order = boxes['scores'].argsort(descending=True, stable=True)
+        np.testing.assert_allclose([e['bbox'] for e in entries], boxes['bboxes'][order], atol=6e-3)
+        assert [e['label'] for e in entries] == boxes['labels'][order].tolist()
 
     scores = [entry['score'] for entry in predictions['000000000001']]
     middle = sorted(scores)[len(scores) // 2]

@@ -1,6 +1,7 @@
 """Pictures of predictions: what is written, in which colours, and what happens to damaged files."""
 
 import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mmvit_plugins.apis.inference import Segmenter
+from mmvit_plugins.apis import inference
+from mmvit_plugins.apis.inference import Segmentation
+from mmvit_plugins.apis.pictures import find_pictures, for_each_picture
 from mmvit_plugins.visualization import draw_segmentation, paint
 
 PALETTE = [[40, 40, 40], [220, 40, 40], [40, 40, 220]]
@@ -59,7 +62,7 @@ def test_the_truth_is_read_as_the_data_set_says(tmp_path):
     ):
         dataset = SimpleNamespace(reduce_zero_label=reduced, label_map=mapped)
         owner = SimpleNamespace(dataset=dataset)
-        assert Segmenter._read_truth(owner, tmp_path / 'truth.png').tolist() == expected
+        assert Segmentation._read_truth(owner, tmp_path / 'truth.png').tolist() == expected
 
 
 def test_segmentation_folder(run, miniature, checkpoint, tmp_path):
@@ -137,6 +140,12 @@ model = dict(
 test_dataloader = dict(dataset=dict(pipeline=[
     dict(type='LoadImageFromFile'), dict(type='Resize', scale=64), dict(type='PackInputs')]))
 """
+TESTED = """
+test_dataloader.update(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler'))
+test_dataloader['dataset'].update(type='CustomDataset', data_root='pictures')
+test_evaluator = dict(type='Accuracy')
+test_cfg = dict()
+"""
 
 
 def test_classification_folder(run, tmp_path, make_scenes):
@@ -168,3 +177,92 @@ def test_classification_folder(run, tmp_path, make_scenes):
         assert [entry['class'] for entry in entries] == [names[k] for k in order]
         np.testing.assert_allclose([e['score'] for e in entries], expected[order], atol=1e-5)
         assert Image.open(tmp_path / f'o/{index}.png').height > 256
+
+
+def odd_pictures(folder: Path) -> None:
+    """Write one of each kind that readers differ in: turned by its camera, without colour."""
+    rng = np.random.default_rng(0)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pixels = np.kron(rng.integers(0, 256, (4, 6, 3)), np.ones((12, 12, 1))).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / '0.jpg', exif=turned)
+    Image.fromarray(pixels[..., 0]).save(folder / '1.jpg')
+
+
+def test_labels_are_those_of_a_test(run, miniature, checkpoint, tmp_path, monkeypatch):
+    """Of pictures that are turned or grey too, in a pipeline that is not the variable's."""
+    seen = []
+
+    def draw(image, maps, *rest):
+        seen.append((image.shape[:2], maps['prediction'].shape))
+        return draw_segmentation(image, maps, *rest)
+
+    monkeypatch.setattr(inference, 'draw_segmentation', draw)
+    pictures = tmp_path / 'data/images/validation'
+    odd_pictures(pictures)
+    for name, size in (('0', (72, 48)), ('1', (48, 72))):
+        labels = np.zeros(size, np.uint8)
+        Image.fromarray(labels).save(tmp_path / f'data/annotations/validation/{name}.png')
+    miniature.write_text(
+        miniature.read_text().replace(
+            'test_dataloader = val_dataloader',
+            "test_dataloader = {**val_dataloader, 'dataset': {**val_dataloader['dataset'], "
+            "'pipeline': [test_pipeline[0], dict(type='Resize', scale=(96, 96), keep_ratio=True), "
+            '*test_pipeline[1:]]}}',
+        )
+    )
+    done = run('test.py', miniature, checkpoint, '--out', 'tested')
+    assert done.returncode == 0, done.stderr
+    done = run('infer.py', miniature, checkpoint, pictures, '--out', 'inferred')
+    assert done.returncode == 0, done.stderr
+    found = {path.name: np.array(Image.open(path)) for path in (tmp_path / 'tested').iterdir()}
+    assert len(found) == 8 and found['0.png'].shape == (72, 48)
+    assert len(np.unique(found['0.png'])) > 1
+    for name, labels in found.items():
+        inferred = np.array(Image.open(tmp_path / 'inferred/labels' / name))
+        np.testing.assert_array_equal(inferred, labels)
+    assert len(seen) == 8 and all(picture == labels for picture, labels in seen)
+
+
+def test_scores_are_those_of_a_test(run, tmp_path):
+    pytest.importorskip('mmpretrain')
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import MODELS
+
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'weights.pth'
+    config.write_text(CLASSIFIER + TESTED)
+    (tmp_path / 'pictures/class_0').mkdir(parents=True)
+    odd_pictures(tmp_path / 'pictures/class_0')
+    init_default_scope('mmpretrain')
+    torch.save({'state_dict': MODELS.build(Config.fromfile(config).model).state_dict()}, checkpoint)
+    done = run('test.py', config, checkpoint, '--out', 'tested.pkl')
+    assert done.returncode == 0, done.stderr
+    done = run('infer.py', config, checkpoint, 'pictures/class_0', '--out', 'inferred')
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / 'tested.pkl', 'rb') as file:
+        tested = {Path(entry['img_path']).stem: entry['pred_score'] for entry in pickle.load(file)}
+    predictions = json.loads((tmp_path / 'inferred/predictions.json').read_text())
+    assert predictions.keys() == tested.keys() == {'0', '1'}
+    for name, entries in predictions.items():
+        scores = [tested[name][entry['label']].item() for entry in entries]
+        np.testing.assert_allclose([entry['score'] for entry in entries], scores, atol=1e-6)
+
+
+def test_what_is_done_is_kept_when_interrupted(tmp_path):
+    """And the file is written once, not once for each picture."""
+    names = [str(index) for index in range(4)]
+    for name in names:
+        Image.new('RGB', (8, 8)).save(tmp_path / f'{name}.png')
+    pictures = find_pictures(str(tmp_path))
+
+    def write(path, name):
+        assert not (tmp_path / 'predictions.json').exists()
+        if name == '2':
+            raise KeyboardInterrupt
+        return {'name': name}
+
+    with pytest.raises(KeyboardInterrupt):
+        for_each_picture(pictures, str(tmp_path), write)
+    kept = json.loads((tmp_path / 'predictions.json').read_text())
+    assert kept == {name: {'name': name} for name in names[:2]}

@@ -11,7 +11,8 @@ from PIL import Image
 from mmvit_plugins.analysis import build_model
 from mmvit_plugins.apis.importance import choose_block
 from mmvit_plugins.apis.importance import visualize_importance as visualize
-from mmvit_plugins.apis.inference import is_for_annotations, to_picture
+from mmvit_plugins.apis.pictures import to_picture
+from mmvit_plugins.apis.predictor import is_for_annotations
 from mmvit_plugins.checkpoint import CheckpointMismatchError
 from mmvit_plugins.errors import UserError
 from mmvit_plugins.models import SGFormer

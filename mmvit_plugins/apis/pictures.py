@@ -1,0 +1,106 @@
+"""Picture files: finding them, going through them one by one, writing what is made of them."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmengine.utils import track_iter_progress
+from PIL import Image
+
+from ..errors import UserError
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def find_pictures(source: str) -> dict[str, Path]:
+    """Find pictures: what each output is called, without its ending, and the file.
+
+    Raises:
+        UserError: There is no picture.
+    """
+    root = Path(source)
+    if root.is_file():
+        return {root.stem: root}
+    files = sorted(p for p in root.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        found = 'has no pictures' if root.is_dir() else 'does not exist'
+        raise UserError(f'{source} {found}: give a picture or a folder of {" ".join(SUFFIXES)}')
+    names: dict[str, Path] = {}
+    for file in files:
+        name = str(file.relative_to(root).with_suffix(''))
+        names[name if name not in names else name + file.suffix] = file
+    return names
+
+
+def for_each_picture(
+    pictures: dict[str, Path], out: str, write: Callable[[Path, str], object]
+) -> None:
+    """Hand pictures and their names to ``write``, one by one, with a progress bar.
+
+    What it returns goes into ``OUT/predictions.json`` by name; also when it is interrupted, for
+    those that are done.
+
+    Raises:
+        UserError: After all others: the pictures that could not be read.
+    """
+    unreadable, found = [], {}
+    try:
+        for name in track_iter_progress(list(pictures)):
+            if not is_whole(pictures[name]):
+                unreadable.append(str(pictures[name]))
+            elif (entry := write(pictures[name], name)) is not None:
+                found[name] = entry
+    finally:
+        if found:
+            Path(out, 'predictions.json').write_text(json.dumps(found, indent=1))
+    print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
+    if unreadable:
+        raise UserError(
+            f'{len(unreadable)} of {len(pictures)} pictures could not be read, being damaged or no '
+            f'pictures: {", ".join(unreadable[:5])}; the others were written'
+        )
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a file is a picture and complete; if not, say why in the log.
+
+    OpenCV fills what is missing of a cut off file with grey and says nothing; Pillow refuses it.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        print_log(f'{path} is skipped: {error}', 'current', logging.WARNING)
+        return False
+    return True
+
+
+def to_picture(inputs: torch.Tensor) -> np.ndarray:
+    """Turn what a pipeline loads or packs, ``(C, H, W)`` in BGR, into RGB ``(H, W, 3)``, uint8.
+
+    What the pipeline itself has normalised is stretched to what a picture can hold.
+
+    Raises:
+        UserError: It is no picture of 1 or 3 channels.
+    """
+    if not isinstance(inputs, torch.Tensor) or inputs.ndim != 3 or inputs.shape[0] not in (1, 3):
+        came = list(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+        raise UserError(
+            f'the test pipeline gives {came}, where one picture (1 or 3, H, W) can be shown: leave '
+            'out what makes several views of it'
+        )
+    pixels = inputs.float()
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > 255:
+        pixels = (pixels - low) / ((high - low) or 1) * 255
+    return pixels.flip(0).expand(3, -1, -1).permute(1, 2, 0).round().byte().numpy()
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a picture; its folder is made where needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
