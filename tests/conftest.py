@@ -14,6 +14,7 @@ os.environ.update(
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from mmengine.logging import MessageHub, MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from PIL import Image  # noqa: E402
 from yapf.yapflib import yapf_api  # noqa: E402
@@ -94,8 +95,21 @@ def seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     np.random.seed(0)
+    forget_runs()
     yield
-    DefaultScope._instance_dict.clear()  # a runner's scope would hold for the tests that follow
+    forget_runs()
+
+
+def forget_runs() -> None:
+    """Let no scope, logger or message hub of a runner hold for the tests that follow.
+
+    A logger that stays the current one would write to the streams of the test that made it.
+    """
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    for kind in (DefaultScope, MMLogger, MessageHub):
+        kind._instance_dict.clear()
 
 
 @pytest.fixture
