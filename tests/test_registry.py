@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -236,3 +237,16 @@ def test_arrows_between_modules_go_one_way(file):
             assert names[0] in {'torch', 'einops', 'mmvit_plugins', *sys.stdlib_module_names}, (
                 module
             )
+
+
+def test_the_architecture_page_has_a_room_for_every_file():
+    page = (PACKAGE.parent / 'docs/architecture.md').read_text()
+    files = [path for path in PACKAGE.rglob('*.py') if '.mim' not in path.parts]
+    for path in files:
+        if path.stem != '__init__':
+            assert re.search(rf'`(\w+/)?{path.stem}`', page), f'{path.stem} has no room'
+    for line in page.splitlines():  # and no room is empty
+        if line.startswith('| `') and '/` |' in line:
+            assert (PACKAGE.parent / line.split('`')[1]).is_dir() or (
+                PACKAGE / line.split('`')[1]
+            ).is_dir(), line
