@@ -1,7 +1,6 @@
 """What all tests share: a fixed seed, one thread, the repository's root, a small data set."""
 
 import gc
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,39 +13,13 @@ os.environ.update(
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hosts import what_to_install  # noqa: E402
 from mmengine.logging import MessageHub, MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from PIL import Image  # noqa: E402
 from yapf.yapflib import yapf_api  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-# what a part of the package needs, by import name -> what to give pip
-OPTIONAL = {
-    'h5py': 'h5py',
-    'matplotlib': 'matplotlib',
-    'mmdet': 'onedl-mmcv onedl-mmdetection torchvision',
-    'mmpretrain': 'onedl-mmcv onedl-mmpretrain torchvision',
-    'mmseg': 'onedl-mmcv onedl-mmsegmentation',
-    'pycocotools': 'pycocotools',
-    'pytorch_grad_cam': 'grad-cam',
-    'rasterio': 'rasterio',
-    'sklearn': 'scikit-learn',
-    'torchvision': 'torchvision',
-}
-
-
-def what_to_install(error: BaseException | None) -> str | None:
-    """Say what a test lacks that ended with an error, None if it lacks nothing optional."""
-    while error is not None:
-        name = (getattr(error, 'name', None) or '').partition('.')[0]
-        if isinstance(error, ImportError) and name in OPTIONAL:
-            try:
-                if importlib.util.find_spec(name) is None:
-                    return f'needs {name}, which is not installed: pip install {OPTIONAL[name]}'
-            except ValueError:  # a stand-in without a spec
-                return None
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _skip_what_lacks(report: pytest.TestReport | pytest.CollectReport, call, path: str) -> None:

@@ -1,5 +1,9 @@
-"""Small models of the hosts around a backbone, as configs, and equality of states."""
+"""Small models of the hosts as configs, equality of states, and what to install for a test."""
 
+import importlib.util
+import re
+
+import pytest
 import torch
 
 # For a fresh interpreter: as where nobody set the package up, so that no line at Python's start
@@ -48,3 +52,35 @@ def equal(state, expected):
     return state.keys() == expected.keys() and all(
         torch.equal(state[key], value) for key, value in expected.items()
     )
+
+
+# what a part of the package needs, by import name -> what to give pip
+OPTIONAL = {
+    'h5py': 'h5py',
+    'matplotlib': 'matplotlib',
+    'mmdet': 'onedl-mmcv onedl-mmdetection torchvision',
+    'mmpretrain': 'onedl-mmcv onedl-mmpretrain torchvision',
+    'mmseg': 'onedl-mmcv onedl-mmsegmentation',
+    'pycocotools': 'pycocotools',
+    'pytorch_grad_cam': 'grad-cam',
+    'rasterio': 'rasterio',
+    'sklearn': 'scikit-learn',
+    'torchvision': 'torchvision',
+}
+
+
+def what_to_install(error: BaseException | None) -> str | None:
+    """Say what a test lacks that ended with an error, None if it lacks nothing optional."""
+    while error is not None:
+        if isinstance(error, pytest.skip.Exception):  # of pytest.importorskip
+            name = (re.findall(r"could not import '(\w+)", str(error.msg)) or [''])[0]
+        else:
+            name = (isinstance(error, ImportError) and error.name or '').partition('.')[0]
+        if name in OPTIONAL:
+            try:
+                if importlib.util.find_spec(name) is None:
+                    return f'needs {name}, which is not installed: pip install {OPTIONAL[name]}'
+            except ValueError:  # a stand-in without a spec
+                return None
+        error = error.__cause__ or error.__context__
+    return None

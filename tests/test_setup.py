@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hosts import what_to_install
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -253,3 +254,17 @@ def test_torch_that_does_not_fit_torchvision_gives_a_sentence(setup_env, tmp_pat
     ):
         setup_env.check()
     assert 'headless' not in (tmp_path / 'calls').read_text()
+
+
+@pytest.mark.parametrize('installed', [False, True])
+def test_a_test_says_what_it_lacks(monkeypatch, installed):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: installed or None)
+    text = 'needs sklearn, which is not installed: pip install scikit-learn'
+    missing = ModuleNotFoundError("No module named 'sklearn.svm'", name='sklearn.svm')
+    skipped = pytest.skip.Exception("could not import 'sklearn.svm': No module named 'sklearn'")
+    explained = ValueError('this needs scikit-learn')
+    explained.__cause__ = missing
+    for error in (missing, skipped, explained):
+        assert what_to_install(error) == (None if installed else text)
+    for error in (None, ValueError('x'), ModuleNotFoundError('x', name='mmvit_plugins.x')):
+        assert what_to_install(error) is None

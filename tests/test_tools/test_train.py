@@ -295,3 +295,30 @@ def test_the_same_tools_train_and_test_a_classifier(run, tmp_path, make_scenes):
     done = run('train.py', 'cls.py', '--work-dir', 'w')
     assert done.returncode == 2
     assert 'data set (CustomDataset) is empty: nothing found in pictures' in last(done)
+
+
+def test_augmentation_reaches_data_sets_inside_of_others(run, miniature, tmp_path, monkeypatch):
+    """Two parts joined, one of them repeated: all pictures are seen both ways."""
+    from mmseg.models import SegTTAModel
+
+    views = []
+    merge = SegTTAModel.merge_preds
+
+    def count(self, samples):
+        views.extend(len(views) for views in samples)
+        return merge(self, samples)
+
+    monkeypatch.setattr(SegTTAModel, 'merge_preds', count)
+    miniature.write_text(
+        miniature.read_text().replace(
+            'test_dataloader = val_dataloader',
+            "part = val_dataloader['dataset']\n"
+            "test_dataloader = {**val_dataloader, 'dataset': dict(type='ConcatDataset', datasets=["
+            "part, dict(type='RepeatDataset', times=2, dataset=part)])}",
+        )
+    )
+    done = run('train.py', miniature, '--no-validate', '--cfg-options', 'train_cfg.max_iters=2')
+    assert done.returncode == 0, done.stderr
+    done = run('test.py', miniature, tmp_path / 'work_dirs/miniature/iter_2.pth', '--tta')
+    assert done.returncode == 0, done.stderr
+    assert views == [2] * 24
