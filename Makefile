@@ -42,9 +42,10 @@ test: setup ## all tests, in two processes (JOBS) of one thread each: 12 minutes
 test-fast: setup ## the tests that take less than a second, of every part: two minutes, between edits
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(ARGS)
 
-lint: setup ## style checks: ruff, rules and format
+lint: setup ## style checks: ruff, rules and format, and types by mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean: ## remove what these commands made: .venv, the digit scenes, the trained models
 	@test ! -e .venv/setup.key || rm -rf .venv

@@ -63,6 +63,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmvit_plugins', 'mmvit_plugins.*']),
+    package_data={'mmvit_plugins': ['py.typed']},
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10,<3.14',
     # Only what cannot clash with the OpenMMLab stack a user already has

@@ -336,7 +336,8 @@ def compare(
 
     cfgs = {str(config): load_model_config(config) for config in configs}
     first = next(iter(cfgs.values()))
-    shapes = list(dict.fromkeys(input_shape(first, shape)[0][1:] for shape in shapes or [None]))
+    asked: Sequence = shapes or [None]
+    shapes = list(dict.fromkeys(input_shape(first, shape)[0][1:] for shape in asked))
     with _threads(threads):
         settings = (batch_size, variants, modes, backbone_only, flops, torch_device, seed)
         started, machine = datetime.now().astimezone(), _machine(torch_device)
@@ -350,7 +351,7 @@ def compare(
         for candidate in candidates:
             for _ in range(warmup):
                 candidate.run()
-        seconds = [[] for _ in candidates]
+        seconds: list[list[float]] = [[] for _ in candidates]
         order, shuffler = [], random.Random(seed)
         rounds = range(repeats)
         for _ in track_iter_progress(rounds, file=sys.stderr) if progress else rounds:

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -124,7 +125,7 @@ def is_detector(model: nn.Module) -> bool:
     return isinstance(model, BaseModel) and any(k.__module__.startswith('mmdet.') for k in kinds)
 
 
-def count_regions(model: nn.Module) -> int:
+def count_regions(model: Any) -> int:
     """Return how many regions a detector's second stage looks at; 0 if it has none."""
     if not is_detector(model) or not hasattr(getattr(model, 'rpn_head', None), 'prior_generator'):
         return 0
@@ -155,7 +156,7 @@ def _detect(model: nn.Module, mode: str, x: Tensor) -> object:
     return model.rpn_head(maps), model.roi_head.forward(maps, regions, samples)
 
 
-def network(model: nn.Module, mode: str = 'tensor') -> Callable:
+def network(model: Any, mode: str = 'tensor') -> Callable:
     """Return the function that maps an image batch to the model's output.
 
     Args:

@@ -105,7 +105,7 @@ def _einsum(inputs: Sequence, outputs: Sequence) -> int:
     terms = inputs[0].toIValue().replace(' ', '').partition('->')[0].split(',')
     if len(terms) != 2 or any('.' in term for term in terms):
         return int(einsum_flop_jit(list(inputs), list(outputs)))
-    length = {}
+    length: dict[str, int] = {}
     for term, value in zip(terms, inputs[1].node().inputs(), strict=True):
         for index, size in zip(term, get_shape(value), strict=True):
             length[index] = max(length.get(index, 1), size)

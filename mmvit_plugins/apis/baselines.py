@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -70,7 +71,7 @@ def run_baselines(
 def _run(name: str, seed: int, train: HyperspectralDataset, test: HyperspectralDataset) -> dict:
     """Fit and test one classifier; returns a row as ``repeat`` has them."""
     build, features = BASELINES[name]
-    model = build(seed)
+    model: Any = build(seed)
     start = time.perf_counter()
     model.fit(np.concatenate(list(_chunks(train, features))), train.get_gt_labels())
     fitted = time.perf_counter()

@@ -289,7 +289,7 @@ class ExplainedSegmentor(Explained):
     def begin(self, samples: list | None, visible: Sequence[int]) -> None:
         """Prepare for another picture."""
         super().begin(samples, visible)
-        self.masks = None
+        self.masks: Any = None
 
     def read(self, outputs: Any) -> torch.Tensor:
         """Take the scores from logits ``(N, K, h, w)``."""

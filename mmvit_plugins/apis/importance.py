@@ -102,6 +102,7 @@ def choose_block(
         count = stage.importance.shape[1]
         chosen = block or count
         if chosen <= count:
-            maps = [tokens[0, chosen - 1].cpu().numpy() for tokens in stage]
-            stages[f'stage {number}, hybrid block {chosen} of {count}'] = (*maps, stride)
+            importance, regions = (tokens[0, chosen - 1].cpu().numpy() for tokens in stage)
+            title = f'stage {number}, hybrid block {chosen} of {count}'
+            stages[title] = importance, regions, stride
     return stages

@@ -1,6 +1,6 @@
 """A trained model of any host, opened for pictures: the one way in which all tools do it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Predictor:
         palette = metainfo.get('palette')
         self.palette = palette if isinstance(palette, list | tuple) else None
 
-    def _find_metainfo(self, state: dict, dataset: dict) -> dict:
+    def _find_metainfo(self, state: dict, dataset: Mapping) -> dict:
         """Find classes and palette: the checkpoint's, else the test data set's, else nothing."""
         kind = dataset.get('type')
         if isinstance(kind, str):
@@ -94,7 +94,7 @@ class Predictor:
                 return known
         return {}
 
-    def _read(self, path: Path) -> tuple[np.ndarray, dict]:
+    def _read(self, path: Path) -> tuple[Any, dict]:
         """Read a file: the picture as it was loaded, and what the pipeline packs."""
         results: Any = {'img_path': str(path), 'img_id': 0}  # mmdetection packs the id
         picture = None
@@ -189,7 +189,7 @@ def load_scoped_config(path: str, options: dict | None, scopes: Collection[str])
     return cfg
 
 
-def find_test_dataset(cfg: Config) -> dict:
+def find_test_dataset(cfg: Config) -> Any:
     """Find the data set to test on (else to validate on) in its config, inside of all wrappers.
 
     Raises:

@@ -38,7 +38,7 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         UserError: That is no list of seeds, a range is empty, or a seed comes twice.
     """
-    seeds = []
+    seeds: list[int] = []
     for part in text.split(','):
         match = re.fullmatch(r'(\d+)(?:-(\d+))?', part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
@@ -338,7 +338,7 @@ def _open_seeds(texts: Mapping[int, str], work: Path) -> list[int]:
 
 def _cores() -> int:
     """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _say(text: str, level: int = logging.INFO) -> None:

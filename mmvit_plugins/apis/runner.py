@@ -1,6 +1,7 @@
 """mmengine's runner, which says less on the screen and more of a data set that is empty."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -58,4 +59,5 @@ def build_runner(cfg: Config, verbose: bool) -> Runner:
         verbose: Let the screen show all that goes into the log file.
     """
     kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
-    return type(kind.__name__, (_Explains, kind), {'verbose': verbose}).from_cfg(cfg)
+    explains: Any = type(kind.__name__, (_Explains, kind), {'verbose': verbose})
+    return explains.from_cfg(cfg)

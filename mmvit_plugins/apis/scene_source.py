@@ -71,7 +71,7 @@ def open_source(
             loading, labels = {**loading, 'labels': labels}, None
         scene = load_scene(**loading)
     file = place = None
-    maps = [None] * 3
+    maps: list[Any] = [None] * 3
     if isinstance(scene, Scene):
         name, cube, place = scene.name, scene.cube, scene.georeference
         if scene.name == meta['scene'] or scene.classes == tuple(meta['classes']):
@@ -91,7 +91,8 @@ def open_source(
         keep = select_bands(cube.shape[2], meta['keep_bands'], meta['drop_bands'])
     if labels is not None:
         maps[0] = _given_labels(labels, cube.shape, name)
-    source = Source(name, cube, keep, *maps, file, place)
+    shown, train, test = maps
+    source = Source(name, cube, keep, shown, train, test, file, place)
     _check(source, meta)
     return source
 

@@ -3,6 +3,7 @@
 import argparse
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -76,7 +77,7 @@ def set_tta(cfg: Config, path: str) -> None:
     their hosts' own tools do.
     """
     scope = cfg.get('default_scope')
-    datasets = list(leaf_configs(cfg.test_dataloader))
+    datasets: list[Any] = list(leaf_configs(cfg.test_dataloader))
     if scope == 'mmdet' and (cfg.model.get('roi_head') or cfg.model).get('mask_head'):
         raise UserError(
             '--tta: mmdetection merges boxes, not masks, and this model predicts masks: leave it '
@@ -85,7 +86,7 @@ def set_tta(cfg: Config, path: str) -> None:
     if scope in FLIPPED:
         cfg.setdefault('tta_model', deepcopy(FLIPPED[scope]))
         if 'tta_pipeline' not in cfg:
-            *steps, pack = deepcopy(datasets[0].pipeline)
+            *steps, pack = deepcopy(datasets[0]['pipeline'])
             if scope == 'mmdet':  # what merging needs to know of a view
                 pack = {'type': 'PackDetInputs', 'meta_keys': VIEW_KEYS}
             flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
@@ -93,7 +94,7 @@ def set_tta(cfg: Config, path: str) -> None:
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError(f'--tta needs tta_model and tta_pipeline, which {path} does not have')
     for dataset in datasets:
-        dataset.pipeline = deepcopy(cfg.tta_pipeline)
+        dataset['pipeline'] = deepcopy(cfg.tta_pipeline)
     # The hook would look for its averages under the wrapped model's names; a checkpoint's
     # ``state_dict`` holds the averaged weights already.
     hooks = cfg.get('custom_hooks') or []

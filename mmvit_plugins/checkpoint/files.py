@@ -42,7 +42,8 @@ def convert_state(state: Mapping, to: str = 'ours') -> tuple[dict, list[str]]:
             for prefix in find_prefixes(out, [anchor]):
                 if not layout.belongs(out, prefix):
                     continue
-                target, convert, classifier = prefix, layout.to_ours, {}
+                target, convert = prefix, layout.to_ours
+                classifier: dict[str, torch.Tensor] = {}
                 if to != 'ours':
                     convert = layout.from_ours
                     target, classifier = _take_classifier(out, prefix, layout)

@@ -45,7 +45,7 @@ class CheckpointFileError(ValueError):
     """A file that cannot be read as a checkpoint."""
 
 
-def read_checkpoint(path: str | Path) -> dict:
+def read_checkpoint(path: str | Path) -> Mapping:
     """Read a checkpoint file to the CPU through mmengine's loader.
 
     Raises:

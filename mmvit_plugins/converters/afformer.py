@@ -66,7 +66,7 @@ def to_ours(state: State) -> State:
     Raises:
         ValueError: If a repeat differs from its original, naming both.
     """
-    ours = {}
+    ours: State = {}
     for key, value in state.items():
         repeat = REPEAT.match(key)
         name = f'{repeat[1]}.{repeat[2]}' if repeat else key

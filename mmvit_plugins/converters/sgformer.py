@@ -51,7 +51,7 @@ official_name = renamer({our: official for official, our in NAMES.items()})
 # Linears of stages 1-3 that differ, in hybrid-scale (even) and self-guided (odd) blocks. Ours ->
 # the official ones and which equal pieces of our rows each of them holds: keys come before values,
 # and within either the first half of the heads before the second.
-LINEARS = (
+LINEARS: tuple[dict[str, dict[str, tuple[int, ...]]], ...] = (
     {'qkv': {'q1': (0,), 'q2': (1,), 'kv2': (2, 3)}, 'coarse_kv': {'kv1': (0,)}},
     {'kv': {'kv1': (0, 2), 'kv2': (1, 3)}},
 )
@@ -63,7 +63,7 @@ OUR_LINEAR = re.compile(
 
 def _join(parts: State, pieces: list[tuple[int, ...]]) -> torch.Tensor:
     """Put the rows of the official linears where ours has them."""
-    rows = {}
+    rows: dict[int, torch.Tensor] = {}
     for value, places in zip(parts.values(), pieces, strict=True):
         rows.update(zip(places, value.tensor_split(len(places)), strict=True))
     if len({piece.shape for piece in rows.values()}) > 1:

@@ -132,7 +132,8 @@ def from_ours(state: State) -> State:
     if 'stages.0.conv.weight' in state:
         raise ValueError("stages.0.conv.weight: the authors' code cannot run convolution tokens")
     official_name = performer_name if 'stages.0.features' in state else transformer_name
-    ghosts, official = _ghost_parts(state), {}
+    ghosts = _ghost_parts(state)
+    official: State = {}
     for key, value in state.items():
         if key in ghosts:
             if key.endswith('cheap'):

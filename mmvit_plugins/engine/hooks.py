@@ -40,7 +40,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'CheckpointHook: unknown arguments {unknown}; mmengine.hooks.CheckpointHook lists '
                 'those that it takes, where files go is chosen with backend_args'
             )
-        self.backend_args = self.backend_args or {'backend': 'atomic'}
+        self.backend_args: dict = self.backend_args or {'backend': 'atomic'}
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, note it in ``last_checkpoint``, then remove what ``max_keep_ckpts`` leaves out."""

@@ -76,7 +76,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         backbones = self._find_backbones(model)
         names = {param: name for name, param in model.named_parameters()}
-        joined, scales = [], {}
+        joined: list[dict] = []
+        scales: dict[str, float] = {}
         for group in groups:
             name, layer, scale = names[group['params'][0]], 'the rest', 1.0
             for prefix, backbone in backbones.items():
@@ -103,7 +104,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """Find what tells the depth of its layers, by prefix; mmpretrain's models only forward."""
         if hasattr(model, 'get_layer_depth') and not hasattr(model, 'backbone'):
             return {prefix: model}
-        found = {}
+        found: dict[str, nn.Module] = {}
         for name, child in model.named_children():
             inside = self._find_backbones(child, f'{prefix}{name}.')
             if name == 'backbone' and not inside:

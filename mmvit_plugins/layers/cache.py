@@ -1,14 +1,14 @@
 """Keeping what is costly to make and seldom changes."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from .sizes import is_capturing
 
-Value = TypeVar('Value')
+Value = TypeVar('Value', bound=Any)
 
 
 class Cache(nn.Module):

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> type:
+def __getattr__(name: str) -> type | None:
     if name in HOST_MODELS:
         return MODELS.get(name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,6 +1,7 @@
 """What models refuse: wrong options, wrong numbers, other maps than were announced."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def check_options(owner: str, **options: tuple[object, Sequence]) -> None:
             raise ValueError(f'{owner}: {name}={value!r} must be one of {tuple(allowed)}')
 
 
-def check_positive(owner: str, many: bool = False, entries: int = 0, **values: object) -> None:
+def check_positive(owner: str, many: bool = False, entries: int = 0, **values: Any) -> None:
     """Refuse what is no positive integer or, with ``many``, no sequence of them.
 
     Args:
@@ -71,7 +72,7 @@ def check_size(owner: str, name: str, size: int | Sequence[int]) -> tuple[int, i
         raise ValueError(
             f'{owner}: {name}={size!r} must be a positive integer, or height and width'
         )
-    return tuple(sides)
+    return sides[0], sides[1]
 
 
 def check_maps(owner: str, inputs: Sequence[torch.Tensor], in_channels: Sequence[int]) -> None:

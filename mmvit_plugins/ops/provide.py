@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS
@@ -146,7 +147,7 @@ def _is_absent(part: ModuleType | Callable) -> bool:
     return any(hasattr(getattr(sys.modules[COMPILED], name), 'absent') for name in called)
 
 
-def _refuse(kind: type) -> None:
+def _refuse(kind: Any) -> None:
     """Let a module say what is missing when it is built, and not when data reach it."""
     from .extension import OperatorError
 
@@ -157,7 +158,7 @@ def _refuse(kind: type) -> None:
     kind.refuses = True
 
 
-def _accept_any_layout(module: ModuleType, classes: list[type]) -> None:
+def _accept_any_layout(module: Any, classes: list[type]) -> None:
     """Hand compiled operators contiguous tensors; those that are so already stay as they are.
 
     Every call of an operator gets them. Autograd functions get them first: what they save, and the

@@ -66,9 +66,11 @@ def draw_detection(
 
 def _colour(label: int, palette: Sequence[Sequence[int]] | None) -> tuple[int, int, int]:
     if palette is not None and label < len(palette):
-        return tuple(int(value) for value in palette[label])
-    shade = matplotlib.colors.hsv_to_rgb((label * GOLDEN % 1, 0.75, 0.95))
-    return tuple(int(value) for value in (shade * 255).round())
+        red, green, blue = map(int, palette[label])
+    else:
+        shade = matplotlib.colors.hsv_to_rgb((label * GOLDEN % 1, 0.75, 0.95))
+        red, green, blue = map(int, (shade * 255).round())
+    return red, green, blue
 
 
 def _draw_boxes(
@@ -96,7 +98,7 @@ def _draw_boxes(
     corners = corners.clip(0, (width, height, width, height)).round().astype(int)
     for i in order:
         _draw_frame(draw, corners[i], colours[int(boxes.labels[i])], line)
-    taken = []
+    taken: list[tuple] = []
     for i in reversed(order):
         label = int(boxes.labels[i])
         score = '' if boxes.scores is None else f' {boxes.scores[i]:.2f}'

@@ -244,7 +244,8 @@ def wrap_entries(
     entries: Sequence[tuple[str, tuple]], width: int, font: ImageFont.FreeTypeFont, line: int
 ) -> list[list[tuple[int, str, tuple]]]:
     """Place legend entries in rows of one width: lists of (x, name, colour)."""
-    rows, x = [[]], 0
+    rows: list[list[tuple[int, str, tuple]]] = [[]]
+    x = 0
     for name, colour in entries:
         needed = line + MARGIN + ceil(font.getlength(name)) + 2 * MARGIN
         if rows[-1] and x + needed > width:

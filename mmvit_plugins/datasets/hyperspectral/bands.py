@@ -148,7 +148,8 @@ class MinMax(BandTransform):
     per_band: bool = True
 
     def _fit(self, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-        low, high = (np.float64(limit) for limit in (pixels.min(0), pixels.max(0)))
+        low: np.ndarray = np.asarray(pixels.min(0), np.float64)
+        high: np.ndarray = np.asarray(pixels.max(0), np.float64)
         self.low, self.high = (
             (low, high)
             if self.per_band

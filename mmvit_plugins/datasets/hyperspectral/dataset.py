@@ -79,6 +79,8 @@ class HyperspectralDataset(BaseDataset):
         ValueError: An argument is none of the allowed values.
     """
 
+    _metainfo: dict
+
     def __init__(
         self,
         scene: str | None = None,
@@ -330,7 +332,7 @@ def _prepare(scene: Scene, settings: Mapping) -> _Prepared:
 def _fit_mask(scene: Scene, split: Split | None, window_size: int, fit_on: str) -> np.ndarray:
     """Return the pixels that the band transform is fitted to, ``(H, W)`` bool."""
     if fit_on == 'scene':
-        return scene.cube.any(2)
+        return np.asarray(scene.cube.any(2))
     if split is None:
         raise DataError(
             f'the scene {scene.name!r} has no labels, which fit_on={fit_on!r} needs: give labels, '

@@ -149,7 +149,7 @@ def make_split(
                 "mode='fixed' needs train_labels and test_labels: name the files of both masks, or "
                 'take another mode'
             )
-        labels, parts = union(*masks), fixed(*masks, settings, notes)
+        labels, parts = union(*masks), fixed(masks[0], masks[1], settings, notes)
     else:
         if labels is None or not labels.any():
             raise DataError(

@@ -98,7 +98,7 @@ class HighPass(nn.Module):
         """Make one filter of the largest window of all: more products, but half the time."""
         largest = max(conv.padding[0] for conv in self.filters)
         fused = depthwise(sum(self.splits), 2 * largest + 1).to(self.filters[0].weight)
-        weights = [F.pad(c.weight, [largest - c.padding[0]] * 4) for c in self.filters]
+        weights = [F.pad(c.weight, [int(largest - c.padding[0])] * 4) for c in self.filters]
         fused.weight.copy_(torch.cat(weights))
         fused.bias.copy_(torch.cat([conv.bias for conv in self.filters]))
         self.filters, self.splits = nn.ModuleList([fused]), [sum(self.splits)]

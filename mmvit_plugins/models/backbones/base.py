@@ -1,6 +1,7 @@
 """The contract that every backbone of the package keeps, in one base class."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -215,7 +216,8 @@ class Backbone(ConvertsOnLoad, BaseModule):
     def variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, 'Backbone']:
         """Build, without memory, the variants that a state in our layout may belong to."""
         with torch.device('meta'):
-            return {arch: type(self)(arch) for arch in self.archs}
+            kind: Any = type(self)
+            return {arch: kind(arch) for arch in self.archs}
 
     def compare_variants(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple]:
         """Compare a state in our layout with every variant; what can be adapted is not mis-sized.

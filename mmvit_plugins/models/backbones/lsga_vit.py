@@ -139,7 +139,7 @@ class SlotAttention(LightAttention):
         channels = self.value.in_features
         nn.init.normal_(self.value.weight, std=(2 / (channels * channels + channels)) ** 0.5)
 
-    def forward(
+    def forward(  # type: ignore[override]  # slots are resized to the map
         self, x: torch.Tensor, bias: torch.Tensor | None, sides: tuple[int, int]
     ) -> torch.Tensor:
         """Gather slots from the tokens of a map of ``sides``, and mix those."""

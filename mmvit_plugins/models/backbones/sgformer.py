@@ -13,7 +13,7 @@ needed, in blocks of queries.
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -153,7 +153,8 @@ def attend(
     queries = windows.partition(q, windows.query_size)
     keys, values = (windows.partition(t, windows.size) for t in (k, v))
     heads = [rearrange(t, 'b l (h d) -> b h l d', h=num_heads) for t in (queries, keys, values)]
-    out, received = attention_and_means(*heads, windows.mask, windows.query_share)
+    queries, keys, values = heads
+    out, received = attention_and_means(queries, keys, values, windows.mask, windows.query_share)
     if rescale:
         received = received * windows.fill
     return (
@@ -197,7 +198,7 @@ def attention_and_means(
         starts = range(0, length, step)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         k = k.to(dtype).transpose(-2, -1) * width**-0.5
-        means = 0
+        means: Any = 0
         for start in starts:
             weights = q[:, :, start : start + step].to(dtype) @ k
             if mask is not None:
@@ -464,7 +465,7 @@ class Stem(nn.Module):
             *conv_norm(channels, channels, 3, 2),
         )
         self.norm = nn.LayerNorm(channels)
-        self.pos_embed = nn.Parameter(sin_cos_table(*table_size, channels))
+        self.pos_embed = nn.Parameter(sin_cos_table(table_size[0], table_size[1], channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embed a picture; the table is resized to the map."""

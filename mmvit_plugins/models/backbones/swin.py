@@ -100,7 +100,7 @@ class ShiftedWindows:
         self.places = crop(torch.roll(places, (shift, shift), (1, 2)), sides).flatten()
         if not shift:
             return
-        regions = 0
+        regions = torch.zeros(1, 1, 1, 1, dtype=torch.int32, device=device)
         for side, view in ((rows, (1, -1, 1, 1)), (columns, (1, 1, -1, 1))):
             place = torch.arange(side, device=device)
             band = (place >= side - window).int() + (place >= side - shift).int()

@@ -283,9 +283,9 @@ class DenseBlock(Block):
         super().__init__(channels, attn, mlp, drop_path)
         self.dense_linear = nn.Linear(channels, GROWTH)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *context: object) -> torch.Tensor:
         """Run the block."""
-        return torch.cat((x, self.dense_linear(super().forward(x))), dim=-1)
+        return torch.cat((x, self.dense_linear(super().forward(x, *context))), dim=-1)
 
 
 class Transition(nn.Module):
@@ -525,7 +525,8 @@ class T2TViT(Backbone):
                 f"T2TViT: depths={tuple(depths)} must be one positive number, or with block='dense'"
                 ' one for each group'
             )
-        widths, width = [], embed_dims
+        widths: list[int] = []
+        width = embed_dims
         for i, depth in enumerate(depths):
             if i:
                 widths.append(None)

@@ -89,8 +89,8 @@ def find_boxes(
             box, status = whole, 'whole'
         boxes.append(box)
         statuses.append(status)
-    boxes = torch.tensor(boxes, dtype=torch.float32, device=response.device)
-    return boxes.view(-1, 4), statuses
+    found = torch.tensor(boxes, dtype=torch.float32, device=response.device)
+    return found.view(-1, 4), statuses
 
 
 def crop_boxes(images: torch.Tensor, boxes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
