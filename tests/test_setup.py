@@ -108,6 +108,7 @@ def test_wheel_carries_configs_and_tools_but_no_tests(wheel):
         files = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob('*.*')}
         files = {name for name in files if not name.endswith(('.pyc', 'setup_env.py'))}
         assert files and files <= carried
+    assert 'mmvit_plugins/py.typed' in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmvit_plugins').rglob('*.py')}
     assert {name for name in modules if '.mim' not in name} <= set(names)
 

@@ -99,7 +99,7 @@ def by_get_model(file):
 
 def by_load_state_dict(file):
     model = PRETRAIN.build(classifier())
-    model.load_state_dict(torch.load(file, weights_only=True))
+    model.load_state_dict(torch.load(file, weights_only=False))
     return model
 
 

@@ -104,7 +104,7 @@ def by_get_model(file, kind):
 
 def by_load_state_dict(file, kind):
     model = PRETRAIN.build(classifier(kind))
-    model.load_state_dict(torch.load(file, weights_only=True))
+    model.load_state_dict(torch.load(file, weights_only=False))
     return model
 
 
