@@ -120,6 +120,14 @@ def make_bn_fixture(request):
     return maker(request.param)
 
 
+@pytest.fixture
+def forgetful_compiler():
+    """Compile as if for the first time: sizes that were seen to change would become symbols."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
 def relative(a, b):
     return float((a.float() - b.float()).norm() / b.float().norm())
 
@@ -349,7 +357,7 @@ def test_built_in_inference_mode(make):
 
 
 @pytest.mark.slow
-def test_compiles_into_one_graph(make):
+def test_compiles_into_one_graph(make, forgetful_compiler):
     model = make().eval()
     x = make.draw(1, 3, 64, 96)
     compiled = torch.compile(model, fullgraph=True, backend='eager')  # cheap; breaks raise alike
@@ -369,7 +377,7 @@ def test_exports(make):
 
 
 @pytest.mark.slow
-def test_compiles_for_any_size_at_once(make):
+def test_compiles_for_any_size_at_once(make, forgetful_compiler):
     """Tracing with symbolic sizes takes long; in float64, so that no near ties are broken anew."""
     options = {}
     if make.cls.__name__ in SHALLOW:
