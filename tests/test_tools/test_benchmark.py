@@ -61,7 +61,7 @@ def test_growth_in_training(call, tmp_path):
         (['missing.py'], 'error: the config missing.py does not exist'),
         (['model.py', '--variant', 'depoly'], "error: variant 'depoly': 'depoly' is unknown"),
         (['model.py', '--predict', '--shape', 32], 'error: AFFormer is no complete model'),
-        (['model.py', '--shape', 32, '--plot', 'x.png'], 'benchmark.py: error: --plot shows how'),
+        (['model.py', '--shape', 32, '--plot', 'x.png'], 'error: --plot shows how'),
     ],
 )
 def test_wrong_use_is_one_sentence(call, tmp_path, arguments, message):
