@@ -19,6 +19,7 @@ from ..config import load_config
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..registry import HOSTS
+from .console import without_idle_warnings
 from .pictures import to_picture
 
 
@@ -67,7 +68,8 @@ class Predictor:
                 f'the test pipeline of {cfg.filename} loads no picture files (LSGA-ViT, for one, '
                 'sees windows of a scene): give a config whose pipeline has LoadImageFromFile'
             )
-        model = build_model(cfg)
+        with without_idle_warnings():
+            model = build_model(cfg)
         if not isinstance(model, BaseModel) or getattr(model, 'backbone', None) is None:
             raise UserError(
                 f'the model is a {type(model).__name__}: give the config of a classifier, '

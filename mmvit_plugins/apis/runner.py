@@ -39,13 +39,18 @@ class _Explains:
 
 def _refuse_empty(config: Mapping, error: Exception) -> None:
     """Raise what to do about a data set that lists nothing, if that is why it was not built."""
-    dataset = DATASETS.build({**config, 'lazy_init': True})
+    try:
+        dataset = DATASETS.build({**config, 'lazy_init': True})
+    except TypeError:  # it cannot wait: what stopped it says more
+        return
     if not isinstance(dataset, BaseDataset):
         return
     try:
         dataset.data_list = dataset.load_data_list()
         dataset.data_list = dataset.filter_data()
-    except RuntimeError:  # mmpretrain raises where there is no file
+    except RuntimeError as reason:
+        if not str(reason).startswith('Found 0 files'):  # as mmpretrain's data sets say it
+            return
         dataset.data_list = []
     if not dataset.data_list:
         raise empty_dataset(dataset) from error
