@@ -167,7 +167,7 @@ class HSIInferencer:
         if out is not None:
             files.check_ending('out', out, ('.png',))
         if georeference and out is None:
-            raise UserError('georeference=True writes a Geofiles.TIFF beside out: give out too')
+            raise UserError('georeference=True writes a GeoTIFF beside out: give out too')
         files.check_ending('save', save, files.ENDINGS)
         files.check_ending('scores', scores, ('.npy',))
         source = open_source(scene, labels, self.meta, self.source)
@@ -177,7 +177,7 @@ class HSIInferencer:
         if georeference and source.georeference is None:
             raise UserError(
                 f'{source.name} has no georeference, so none can be written: leave --georeference '
-                'out, or give the scene as a Geofiles.TIFF or ENVI file that has one'
+                'out, or give the scene as a GeoTIFF or ENVI file that has one'
             )
         result = self._predict(source, self._wanted(source, mask), scores)
         if result.missing.any():
