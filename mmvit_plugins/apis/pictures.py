@@ -16,6 +16,10 @@ from ..errors import UserError
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
+class UnreadableError(UserError):
+    """A file is damaged or no picture."""
+
+
 def find_pictures(source: str) -> dict[str, Path]:
     """Find pictures: what each output is called, without its ending, and the file.
 
@@ -41,8 +45,8 @@ def for_each_picture(
 ) -> None:
     """Hand pictures and their names to ``write``, one by one, with a progress bar.
 
-    What it returns goes into ``OUT/predictions.json`` by name; also when it is interrupted, for
-    those that are done.
+    Those for which it raises ``UnreadableError`` are left out. What it returns goes into
+    ``OUT/predictions.json`` by name; also when it is interrupted, for those that are done.
 
     Raises:
         UserError: After all others: the pictures that could not be read.
@@ -50,9 +54,13 @@ def for_each_picture(
     unreadable, found = [], {}
     try:
         for name in track_iter_progress(list(pictures)):
-            if not is_whole(pictures[name]):
+            try:
+                entry = write(pictures[name], name)
+            except UnreadableError as error:
+                print_log(f'{pictures[name]} is skipped: {error}', 'current', logging.WARNING)
                 unreadable.append(str(pictures[name]))
-            elif (entry := write(pictures[name], name)) is not None:
+                continue
+            if entry is not None:
                 found[name] = entry
     finally:
         if found:
@@ -65,18 +73,19 @@ def for_each_picture(
         )
 
 
-def is_whole(path: Path) -> bool:
-    """Tell whether a file is a picture and complete; if not, say why in the log.
+def check_whole(path: Path) -> None:
+    """Refuse a file that is no picture, or not all of one.
 
     OpenCV fills what is missing of a cut off file with grey and says nothing; Pillow refuses it.
+
+    Raises:
+        UnreadableError: It is not complete.
     """
     try:
         with Image.open(path) as image:
             image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        print_log(f'{path} is skipped: {error}', 'current', logging.WARNING)
-        return False
-    return True
+        raise UnreadableError(str(error)) from error
 
 
 def to_picture(inputs: torch.Tensor) -> np.ndarray:

@@ -20,7 +20,7 @@ from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..registry import HOSTS
 from .console import without_idle_warnings
-from .pictures import to_picture
+from .pictures import UnreadableError, check_whole, to_picture
 
 
 class Predictor:
@@ -97,11 +97,21 @@ class Predictor:
         return {}
 
     def _read(self, path: Path) -> tuple[Any, dict]:
-        """Read a file: the picture as it was loaded, and what the pipeline packs."""
+        """Read a file: the picture as it was loaded, and what the pipeline packs.
+
+        Raises:
+            UnreadableError: It is damaged, or of a format that the config's decoder does not know.
+        """
+        check_whole(path)
         results: Any = {'img_path': str(path), 'img_id': 0}  # mmdetection packs the id
         picture = None
         for step in self.pipeline.transforms:
-            results = step(results)
+            try:
+                results = step(results)
+            except AssertionError as error:  # mmcv's own, where nothing was decoded
+                if picture is not None:
+                    raise
+                raise UnreadableError(str(error)) from error
             if picture is None and 'img' in results:
                 picture = results['img'].copy()
         return picture, results

@@ -195,6 +195,11 @@ def test_pictures_of_detections(run, config, data, tmp_path):
     """What is listed is what the host finds, above the threshold; the true boxes are the file's."""
     from mmdet.apis import inference_detector, init_detector
 
+    first, second, *_ = sorted((data / 'val2017').iterdir())
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a camera that was held upright: to be turned back, which the host does
+    Image.open(first).transpose(Image.Transpose.ROTATE_90).save(first, exif=turned)
+    Image.open(second).convert('L').save(second)
     names = {'dataset_meta': {'classes': ('x', 'y', 'z')}}
     weights = save_weights(config, tmp_path / 'drawn.pth', names)
     done = run('infer.py', config, weights, data / 'val2017', '--out', 'o', '--score-threshold', 0)

@@ -13,7 +13,7 @@ from PIL import Image
 from mmvit_plugins.apis import inference
 from mmvit_plugins.apis.inference import Segmentation
 from mmvit_plugins.apis.pictures import find_pictures, for_each_picture
-from mmvit_plugins.visualization import draw_segmentation, paint
+from mmvit_plugins.visualization import draw_classification, draw_segmentation, paint
 
 PALETTE = [[40, 40, 40], [220, 40, 40], [40, 40, 220]]
 
@@ -100,11 +100,14 @@ def test_damaged_pictures_are_named_and_left_out(run, miniature, checkpoint, tmp
     pictures = tmp_path / 'data/images/validation'
     (pictures / '3.jpg').write_bytes((pictures / '3.jpg').read_bytes()[:-300])
     (pictures / 'text.png').write_text('no picture')
+    # Pillow reads it, OpenCV, which the pipeline decodes with, does not
+    Image.new('RGB', (64, 64)).save(pictures / 'icon.png', format='ico', sizes=[(64, 64)])
     done = run('infer.py', miniature, checkpoint, pictures, '--out', 'o')
     assert done.returncode == 2
     assert len(list((tmp_path / 'o').glob('*.png'))) == 7
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith('error: 2 of 9 pictures could not be read')
+    assert last.startswith('error: 3 of 10 pictures could not be read')
+    assert str(pictures / 'icon.png') in last
     assert str(pictures / '3.jpg') in last
     assert str(pictures / 'text.png') in last
 
@@ -189,8 +192,30 @@ def odd_pictures(folder: Path) -> None:
     Image.fromarray(pixels[..., 0]).save(folder / '1.jpg')
 
 
-def test_labels_are_those_of_a_test(run, miniature, checkpoint, tmp_path, monkeypatch):
-    """Of pictures that are turned or grey too, in a pipeline that is not the variable's."""
+LOAD = "dict(type='LoadImageFromFile')"
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'height'),
+    [
+        (  # a pipeline that is not the variable's
+            'test_dataloader = val_dataloader',
+            "test_dataloader = {**val_dataloader, 'dataset': {**val_dataloader['dataset'], "
+            "'pipeline': [test_pipeline[0], dict(type='Resize', scale=(96, 96), keep_ratio=True), "
+            '*test_pipeline[1:]]}}',
+            72,
+        ),
+        # normalised by what stands beside the model, where mmengine's runner finds it too
+        ('train_cfg =', "data_preprocessor = model.pop('data_preprocessor')\ntrain_cfg =", 72),
+        (LOAD, LOAD[:-1] + ", color_type='color_ignore_orientation')", 48),
+        (LOAD, LOAD[:-1] + ", imdecode_backend='pillow', to_float32=True)", 72),
+    ],
+    ids=['pipeline', 'preprocessor', 'orientation', 'decoder'],
+)
+def test_labels_are_those_of_a_test(
+    run, miniature, checkpoint, tmp_path, monkeypatch, old, new, height
+):
+    """Of pictures that are turned or grey too, however the config reads and prepares them."""
     seen = []
 
     def draw(image, maps, *rest):
@@ -200,23 +225,18 @@ def test_labels_are_those_of_a_test(run, miniature, checkpoint, tmp_path, monkey
     monkeypatch.setattr(inference, 'draw_segmentation', draw)
     pictures = tmp_path / 'data/images/validation'
     odd_pictures(pictures)
-    for name, size in (('0', (72, 48)), ('1', (48, 72))):
+    for name, size in (('0', (height, 120 - height)), ('1', (48, 72))):
         labels = np.zeros(size, np.uint8)
         Image.fromarray(labels).save(tmp_path / f'data/annotations/validation/{name}.png')
-    miniature.write_text(
-        miniature.read_text().replace(
-            'test_dataloader = val_dataloader',
-            "test_dataloader = {**val_dataloader, 'dataset': {**val_dataloader['dataset'], "
-            "'pipeline': [test_pipeline[0], dict(type='Resize', scale=(96, 96), keep_ratio=True), "
-            '*test_pipeline[1:]]}}',
-        )
-    )
+    text = miniature.read_text()
+    assert old in text
+    miniature.write_text(text.replace(old, new))
     done = run('test.py', miniature, checkpoint, '--out', 'tested')
     assert done.returncode == 0, done.stderr
     done = run('infer.py', miniature, checkpoint, pictures, '--out', 'inferred')
     assert done.returncode == 0, done.stderr
     found = {path.name: np.array(Image.open(path)) for path in (tmp_path / 'tested').iterdir()}
-    assert len(found) == 8 and found['0.png'].shape == (72, 48)
+    assert len(found) == 8 and found['0.png'].shape == (height, 120 - height)
     assert len(np.unique(found['0.png'])) > 1
     for name, labels in found.items():
         inferred = np.array(Image.open(tmp_path / 'inferred/labels' / name))
@@ -224,29 +244,47 @@ def test_labels_are_those_of_a_test(run, miniature, checkpoint, tmp_path, monkey
     assert len(seen) == 8 and all(picture == labels for picture, labels in seen)
 
 
-def test_scores_are_those_of_a_test(run, tmp_path):
+@pytest.mark.parametrize('options', ['', ", color_type='color_ignore_orientation'"])
+def test_scores_are_those_of_a_test(run, tmp_path, monkeypatch, options):
+    """And those of the pictures that are done are kept when the rest is interrupted."""
     pytest.importorskip('mmpretrain')
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
     from mmpretrain.registry import MODELS
 
     config, checkpoint = tmp_path / 'config.py', tmp_path / 'weights.pth'
-    config.write_text(CLASSIFIER + TESTED)
-    (tmp_path / 'pictures/class_0').mkdir(parents=True)
-    odd_pictures(tmp_path / 'pictures/class_0')
+    config.write_text(CLASSIFIER.replace(LOAD, LOAD[:-1] + options + ')') + TESTED)
+    pictures = tmp_path / 'pictures/class_0'
+    pictures.mkdir(parents=True)
+    odd_pictures(pictures)
+    Image.open(pictures / '0.jpg').quantize(8).save(pictures / '2.png')
     init_default_scope('mmpretrain')
-    torch.save({'state_dict': MODELS.build(Config.fromfile(config).model).state_dict()}, checkpoint)
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.nn.init.normal_(model.head.fc.weight)  # scores that tell the pictures apart
+    torch.save({'state_dict': model.state_dict()}, checkpoint)
     done = run('test.py', config, checkpoint, '--out', 'tested.pkl')
     assert done.returncode == 0, done.stderr
-    done = run('infer.py', config, checkpoint, 'pictures/class_0', '--out', 'inferred')
+    infer = ('infer.py', config, checkpoint, pictures, '--out')
+    done = run(*infer, 'inferred')
     assert done.returncode == 0, done.stderr
     with open(tmp_path / 'tested.pkl', 'rb') as file:
         tested = {Path(entry['img_path']).stem: entry['pred_score'] for entry in pickle.load(file)}
     predictions = json.loads((tmp_path / 'inferred/predictions.json').read_text())
-    assert predictions.keys() == tested.keys() == {'0', '1'}
+    assert predictions.keys() == tested.keys() == {'0', '1', '2'}
     for name, entries in predictions.items():
         scores = [tested[name][entry['label']].item() for entry in entries]
         np.testing.assert_allclose([entry['score'] for entry in entries], scores, atol=1e-6)
+
+    def draw(image, lines):
+        if (tmp_path / 'stopped/1.png').exists():
+            raise KeyboardInterrupt
+        return draw_classification(image, lines)
+
+    monkeypatch.setattr(inference, 'draw_classification', draw)
+    done = run(*infer, 'stopped')
+    assert done.returncode == 'interrupted'
+    kept = json.loads((tmp_path / 'stopped/predictions.json').read_text())
+    assert kept == {name: predictions[name] for name in '01'}
 
 
 def test_what_is_done_is_kept_when_interrupted(tmp_path):

@@ -136,3 +136,20 @@ def test_what_cannot_be_shown_is_said(tmp_path):
     }
     once = {**model, 'type': 'ImageClassifier', '_delete_': True}
     refused('the model is a ImageClassifier, which looks once: give', cfg_options={'model': once})
+
+
+def test_what_is_done_is_kept_when_the_rest_fails(tmp_path, drawn, monkeypatch):
+    config, checkpoint, _ = model_of(tmp_path)
+    (tmp_path / 'pictures').mkdir()
+    for name in 'abc':
+        write_picture(tmp_path / f'pictures/{name}.png')
+    args = (config, checkpoint, str(tmp_path / 'pictures'))
+    two_stage.visualize_two_stage(*args, str(tmp_path / 'whole'))
+    whole = json.loads((tmp_path / 'whole/predictions.json').read_text())
+    results = iter((draw_two_stage(*drawn[0]), draw_two_stage(*drawn[1])))
+    monkeypatch.setattr(two_stage, 'draw_two_stage', lambda *_: next(results))
+    with pytest.raises(StopIteration):
+        two_stage.visualize_two_stage(*args, str(tmp_path / 'part'))
+    part = json.loads((tmp_path / 'part/predictions.json').read_text())
+    assert list(whole) == ['a', 'b', 'c']
+    assert part == {name: whole[name] for name in 'ab'}
