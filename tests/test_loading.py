@@ -38,7 +38,7 @@ def look():
 
 
 before = look()
-import mmvit_plugins.models
+import mmvit_plugins.engine, mmvit_plugins.models
 after = look()
 ours = MODELS.build(dict(
     type='ImageClassifier', backbone=dict(type='mmvit_plugins.T2TViT', arch='7'), neck=None,

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,10 @@ def build_peer(name: str, size: Sequence[int], maps: bool = False) -> nn.Module:
     classic = library == 'torchvision'
     module = importlib.import_module('torchvision.models' if classic else 'timm')
     known = module.list_models(module=module) if classic else module.list_models()
-    if model.partition('.')[0] not in known:
-        raise UserError(
-            f'{library} has no classifier named {model!r}; see {module.__name__}.list_models()'
-        )
+    plain = model if classic else model.partition('.')[0]  # timm puts the weights behind a dot
+    if plain not in known:
+        close = ', '.join(get_close_matches(plain, known)) or f'see {library}.list_models()'
+        raise UserError(f'{library} has no classifier named {plain!r}; close: {close}')
     if classic:
         network = module.get_model(model, weights=None)
         if not maps:
@@ -100,10 +101,12 @@ def build_peer(name: str, size: Sequence[int], maps: bool = False) -> nn.Module:
     # built for another size, a network keeps its windows; resized later, it would scale them
     fixed = module.get_pretrained_cfg(model).fixed_input_size
     arguments = dict(img_size=tuple(size)) if fixed else {}
+    if not maps:
+        return module.create_model(model, **arguments)
     try:
-        return module.create_model(model, **arguments, **dict(features_only=True) if maps else {})
+        return module.create_model(model, features_only=True, **arguments)
     except RuntimeError as error:
-        raise UserError(f'{name} cannot be built: {error}; measure it with its head') from error
+        raise UserError(f'{name} has no maps ({error}); measure it with its head') from error
 
 
 class _Stages(nn.Sequential):

@@ -19,12 +19,7 @@ HIDDEN = (
     r'"HardDiskBackend" is the alias',
     r'Load checkpoint from',
 )
-WARNINGS = (
-    r'Default ``avg_non_ignore`` is False',
-    r'The draw is False',
-    r'__floordiv__ is deprecated',
-    r"'pin_memory' argument is set as true but no accelerator",
-)
+WARNINGS = ('Default ``avg_non_ignore`` is False', 'The draw is False')
 
 
 class _Brief(logging.Filter):

@@ -1,6 +1,5 @@
 """Picture files: finding them, going through them one by one, writing what is made of them."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
+from ..engine.storage import write_json
 from ..errors import UserError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -64,7 +64,7 @@ def for_each_picture(
                 found[name] = entry
     finally:
         if found:
-            Path(out, 'predictions.json').write_text(json.dumps(found, indent=1))
+            write_json(found, Path(out, 'predictions.json'))
     print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
     if unreadable:
         raise UserError(

@@ -20,8 +20,8 @@ from mmengine.logging import print_log
 from ..analysis.table import markdown_table
 from ..config import load_config
 from ..datasets.wrappers import leaf_configs
-from ..engine.hyperspectral import NAMES, SCORES, TRAINING, write_json
-from ..engine.storage import AtomicBackend, find_checkpoint
+from ..engine.hyperspectral import NAMES, SCORES, TRAINING
+from ..engine.storage import AtomicBackend, find_checkpoint, write_json
 from ..errors import UserError
 
 LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes

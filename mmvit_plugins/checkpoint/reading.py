@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
@@ -36,9 +37,10 @@ class _Settings:
 
 
 _Settings.__name__ = _Settings.__qualname__ = 'CfgNode'
-# timm's files hold the arguments of the run, those of the official Swin code its settings: without
-# this, mmengine would warn at length and fall back to unpickling anything.
-HARMLESS = [argparse.Namespace, _Settings]
+# timm's files hold the arguments of the run, those of the official Swin code its settings, those of
+# a segmentor's run scores in float32: without this, mmengine would warn at length and fall back to
+# unpickling anything.
+HARMLESS = [argparse.Namespace, _Settings, type(np.dtype('float32'))]
 
 
 class CheckpointFileError(ValueError):

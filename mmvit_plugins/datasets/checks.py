@@ -214,8 +214,8 @@ def _look(leaf: Any, complete: bool) -> Iterator[tuple[str, list[str]]]:
     loads_maps = _loads_maps(leaf)
     yield 'annotation files', _missing(path for _, path in paths if path and loads_maps)
 
-    even = range(size) if complete else np.linspace(0, size - 1, PROBED).astype(int)
-    probed = sorted({*even} & {*share})
+    even = {*np.linspace(0, size - 1, PROBED).astype(int).tolist()}
+    probed = share if complete else sorted(index for index in even if index in share)
     bar = ProgressBar(len(probed)) if complete and rank == 0 else None
     truncated = []
     for index in probed:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import math
 import time
@@ -20,7 +19,7 @@ from ..datasets.wrappers import leaf_datasets
 from ..errors import UserError
 from ..evaluation import HyperspectralMetric, scores_of
 from ..registry import HOOKS
-from .storage import AtomicBackend
+from .storage import AtomicBackend, write_json
 
 TOLERANCE = 1e-5  # of a band transform's numbers, relative to the largest of the same list
 SCORES, TRAINING = 'scores.json', 'training.json'
@@ -155,11 +154,6 @@ def score_record(confusion: np.ndarray, classes: Sequence[str]) -> dict:
             for name, count, *values in zip(classes, samples, *columns, strict=True)
         },
     }
-
-
-def write_json(data: dict, path: Path) -> None:
-    """Write plain data; the file is there once it is complete."""
-    AtomicBackend().put_text(json.dumps(data, indent=1) + '\n', path)
 
 
 def _is_built(runner: Runner, name: str) -> bool:

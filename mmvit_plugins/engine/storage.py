@@ -1,20 +1,15 @@
 """Files that are either completely written or not there, and finding what to resume from."""
 
+import json
 import logging
 import os
 import re
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
 from ..checkpoint import CheckpointFileError, read_checkpoint
-
-# mmseg's scores are float32, which mmengine's list of safe types lacks: each load of a checkpoint
-# would warn at length and fall back to unpickling anything.
-torch.serialization.add_safe_globals([type(np.dtype('float32'))])
 
 LAST = 'last_checkpoint'  # mmengine's file that names the newest checkpoint
 
@@ -52,6 +47,11 @@ class AtomicBackend(LocalBackend):
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text as ``put`` writes bytes."""
         self.put(obj.encode(encoding), filepath)
+
+
+def write_json(data: dict, path: Path) -> None:
+    """Write plain data; the file is there once it is complete."""
+    AtomicBackend().put_text(json.dumps(data, indent=1) + '\n', path)
 
 
 def _sync_folder(folder: Path) -> None:

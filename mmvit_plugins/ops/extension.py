@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Callable:
     def absent(*args, **kwargs):
         raise OperatorError(f'mmcv.ops: {name}')
 
-    absent.__dict__['absent'] = True  # what asks for operators can tell by it
+    absent.absent = True  # type: ignore[attr-defined]  # what asks for operators can tell by it
     return absent
 
 

@@ -152,8 +152,9 @@ def attend(
     """
     queries = windows.partition(q, windows.query_size)
     keys, values = (windows.partition(t, windows.size) for t in (k, v))
-    heads = [rearrange(t, 'b l (h d) -> b h l d', h=num_heads) for t in (queries, keys, values)]
-    queries, keys, values = heads
+    queries, keys, values = (
+        rearrange(t, 'b l (h d) -> b h l d', h=num_heads) for t in (queries, keys, values)
+    )
     out, received = attention_and_means(queries, keys, values, windows.mask, windows.query_share)
     if rescale:
         received = received * windows.fill
