@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-from ..engine.storage import write_json
 from ..errors import UserError
+from ..writing import write_json
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 

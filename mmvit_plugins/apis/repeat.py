@@ -21,8 +21,9 @@ from ..analysis.table import markdown_table
 from ..config import load_config
 from ..datasets.wrappers import leaf_configs
 from ..engine.hyperspectral import NAMES, SCORES, TRAINING
-from ..engine.storage import AtomicBackend, find_checkpoint, write_json
+from ..engine.storage import find_checkpoint
 from ..errors import UserError
+from ..writing import write_bytes, write_json
 
 LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes
 LOG_LINES = 6  # of a seed that failed
@@ -214,7 +215,7 @@ def write_summary(rows: Sequence[Mapping], work: Path, title: str) -> str:
     writer = csv.DictWriter(text, flat[0])
     writer.writeheader()
     writer.writerows(flat)
-    AtomicBackend().put_text(text.getvalue(), work / 'scores.csv')
+    write_bytes(text.getvalue().encode(), work / 'scores.csv')
 
     summary = {}
     for key in list(flat[0])[1:]:
@@ -270,7 +271,7 @@ class _Runs:
             SeedError: One of them failed.
         """
         file = folder.with_name(f'{folder.name}.py')
-        AtomicBackend().put_text(config, file)
+        write_bytes(config.encode(), file)
         for outdated in folder.glob('best_*.pth'):  # of a training that was interrupted
             outdated.unlink()
         log = folder.with_name(f'{folder.name}.log')

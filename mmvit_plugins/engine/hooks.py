@@ -12,7 +12,8 @@ from mmengine.runner import BaseLoop, Runner
 from ..datasets.checks import check_dataset
 from ..errors import UserError
 from ..registry import HOOKS
-from .storage import LAST, AtomicBackend, find_checkpoint
+from ..writing import write_bytes
+from .storage import LAST, find_checkpoint
 
 
 class CheckpointSaveError(UserError):
@@ -65,7 +66,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 backend_args=self.backend_args,
             )
             if is_main_process():
-                AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir) / LAST)
+                write_bytes(self.last_ckpt.encode(), Path(runner.work_dir) / LAST)
         if outdated:
             self._remove(self.file_backend.join_path(self.out_dir, outdated))
 

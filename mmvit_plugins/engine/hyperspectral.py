@@ -19,7 +19,7 @@ from ..datasets.wrappers import leaf_datasets
 from ..errors import UserError
 from ..evaluation import HyperspectralMetric, scores_of
 from ..registry import HOOKS
-from .storage import AtomicBackend, write_json
+from ..writing import write_bytes, write_json
 
 TOLERANCE = 1e-5  # of a band transform's numbers, relative to the largest of the same list
 SCORES, TRAINING = 'scores.json', 'training.json'
@@ -125,7 +125,7 @@ class HyperspectralHook(Hook):
         csv.writer(text).writerows(
             [['truth / prediction', *classes], *([name, *row] for name, row in rows)]
         )
-        AtomicBackend().put_text(text.getvalue(), folder / 'confusion.csv')
+        write_bytes(text.getvalue().encode(), folder / 'confusion.csv')
         # last: a run whose scores are there has written everything
         record = score_record(metric.confusion, classes)
         checkpoint = runner._load_from and str(runner._load_from)

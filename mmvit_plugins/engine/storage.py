@@ -1,8 +1,6 @@
 """Files that are either completely written or not there, and finding what to resume from."""
 
-import json
 import logging
-import os
 import re
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
 from ..checkpoint import CheckpointFileError, read_checkpoint
+from ..writing import write_bytes
 
 LAST = 'last_checkpoint'  # mmengine's file that names the newest checkpoint
 
@@ -22,46 +21,12 @@ class AtomicBackend(LocalBackend):
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; whatever interrupts it leaves the former file as it was.
-
-        Raises:
-            OSError: As the system says it, with the name of the file.
-        """
-        target = Path(filepath)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # One name for each target: what a killed process left is overwritten by the next attempt.
-        part = target.with_name(f'.{target.name}.part')
-        try:
-            with open(part, 'wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        except BaseException as error:
-            part.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise OSError(error.errno, error.strerror, str(target)) from error
-            raise
-        _sync_folder(target.parent)
+        """Write bytes with :func:`mmvit_plugins.writing.write_bytes`."""
+        write_bytes(obj, filepath)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text as ``put`` writes bytes."""
         self.put(obj.encode(encoding), filepath)
-
-
-def write_json(data: dict, path: Path) -> None:
-    """Write plain data; the file is there once it is complete."""
-    AtomicBackend().put_text(json.dumps(data, indent=1) + '\n', path)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a power failure, where the system lets folders be opened."""
-    if os.name == 'posix':
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def find_checkpoint(work_dir: str | Path) -> str | None:

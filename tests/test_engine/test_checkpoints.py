@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmvit_plugins.engine import AtomicBackend, CheckpointHook, find_checkpoint, storage
+from mmvit_plugins import writing
+from mmvit_plugins.engine import AtomicBackend, CheckpointHook, find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,7 +117,7 @@ class FailingFile:
 def test_an_interrupted_put_leaves_the_former_file(tmp_path, monkeypatch, error):
     target = tmp_path / 'iter_1.pth'
     AtomicBackend().put(b'former', target)
-    monkeypatch.setattr(storage, 'open', partial(FailingFile, error), raising=False)
+    monkeypatch.setattr(writing, 'open', partial(FailingFile, error), raising=False)
     with pytest.raises(type(error)) as caught:
         AtomicBackend().put(b'new content', target)
     if isinstance(error, OSError):

@@ -21,8 +21,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from torch.nn import functional as F
 
+from mmvit_plugins import writing
 from mmvit_plugins.apis import run
-from mmvit_plugins.engine import storage
 from mmvit_plugins.errors import run_tool
 
 
@@ -81,7 +81,7 @@ class Record(Hook):
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
             elif self.what != 'nothing':
-                storage.open = half_open
+                writing.open = half_open
                 # a job in the background of a shell ignores interrupts
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 what, *Half.name = self.what.split()
