@@ -2,7 +2,8 @@
 
 from .files import LAYOUTS, convert_file, convert_state, publish_file
 from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
-from .reading import CheckpointFileError, read_checkpoint
+from .plain import CheckpointFileError
+from .reading import read_checkpoint
 
 __all__ = [
     'LAYOUTS',

@@ -9,7 +9,8 @@ import torch
 from ..converters import CONVERTERS, Layout
 from ..registry import MODELS
 from .loading import CLASSIFIERS, CheckpointMismatchError, explain, find_prefixes
-from .reading import CheckpointFileError, read_checkpoint, tensors, unwrap
+from .plain import CheckpointFileError
+from .reading import read_checkpoint, tensors, unwrap
 
 
 def _origin(layout: Layout) -> str:
