@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 from ..analysis.build import build_model
-from ..checkpoint import read_checkpoint
+from ..checkpoint import read_checkpoint, whole
 from ..config import load_config
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
@@ -76,7 +76,8 @@ class Predictor:
                 'segmentor or detector with a backbone'
             )
         check(model)
-        load_checkpoint(model, checkpoint, map_location='cpu')
+        with whole(model, checkpoint):
+            load_checkpoint(model, checkpoint, map_location='cpu')
         self.model = model.to(device or default_device())
         self.pipeline = Compose(steps)
         metainfo = self._find_metainfo(state, dataset)

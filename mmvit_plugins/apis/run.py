@@ -94,7 +94,7 @@ def test(args: argparse.Namespace) -> None:
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
     with without_idle_warnings():
-        runner = build_runner(cfg, args.verbose)
+        runner = build_runner(cfg, args.verbose, testing=True)
         if args.amp and not torch.cuda.is_available():
             keep_operators_in_float32(runner.model)
         if args.out and not labels_out and args.out_item != 'metrics':

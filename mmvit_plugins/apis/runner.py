@@ -6,10 +6,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..checkpoint import whole
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from .console import keep_brief
@@ -19,12 +21,20 @@ class _Explains:
     """Goes before a runner of mmengine's."""
 
     verbose = False
+    testing = False
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         if not self.verbose:
             keep_brief(logger)
         return logger
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
+        if not self.testing:
+            return super().load_checkpoint(filename, *args, **kwargs)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        with whole(model, filename):
+            return super().load_checkpoint(filename, *args, **kwargs)
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | Mapping, *args, **kwargs) -> DataLoader:
@@ -56,13 +66,14 @@ def _refuse_empty(config: Mapping, error: Exception) -> None:
         raise empty_dataset(dataset) from error
 
 
-def build_runner(cfg: Config, verbose: bool) -> Runner:
+def build_runner(cfg: Config, verbose: bool, testing: bool = False) -> Runner:
     """Build the runner that a config names, by default mmengine's ``Runner``.
 
     Args:
         cfg: The whole config.
         verbose: Let the screen show all that goes into the log file.
+        testing: Refuse a checkpoint that leaves a part of the model random.
     """
     kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
-    explains: Any = type(kind.__name__, (_Explains, kind), {'verbose': verbose})
+    explains: Any = type(kind.__name__, (_Explains, kind), {'verbose': verbose, 'testing': testing})
     return explains.from_cfg(cfg)

@@ -4,6 +4,7 @@ from .files import LAYOUTS, convert_file, convert_state, publish_file
 from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
 from .plain import CheckpointFileError
 from .reading import read_checkpoint
+from .whole import whole
 
 __all__ = [
     'LAYOUTS',
@@ -15,4 +16,5 @@ __all__ = [
     'convert_state',
     'publish_file',
     'read_checkpoint',
+    'whole',
 ]
