@@ -4,7 +4,7 @@ from .files import LAYOUTS, convert_file, convert_state, publish_file
 from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
 from .plain import CheckpointFileError
 from .reading import read_checkpoint
-from .whole import whole
+from .whole import fitting_meta, whole
 
 __all__ = [
     'LAYOUTS',
@@ -14,6 +14,7 @@ __all__ = [
     'compare',
     'convert_file',
     'convert_state',
+    'fitting_meta',
     'publish_file',
     'read_checkpoint',
     'whole',

@@ -124,7 +124,14 @@ def _finding_weights(load: Callable) -> Callable:
     @functools.wraps(load)
     def loader(filename: str, map_location: object = None) -> object:
         checkpoint = load(filename, map_location)
-        if not isinstance(checkpoint, Mapping) or not _holds_ours(checkpoint):
+        if not isinstance(checkpoint, Mapping):
+            return checkpoint
+        meta = checkpoint.get('meta')
+        if isinstance(meta, Mapping) and 'config' in meta:
+            # mmengine would run it as a program when it resumes; it writes none itself
+            meta = {key: value for key, value in meta.items() if key != 'config'}
+            checkpoint = {**checkpoint, 'meta': meta}
+        if not _holds_ours(checkpoint):
             return checkpoint
         entries, weights = _entries(checkpoint), unwrap(checkpoint)
         check_weights(weights, filename)

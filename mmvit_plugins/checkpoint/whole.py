@@ -1,9 +1,12 @@
 """Loading for results: a model of which a part would stay random is refused."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from .loading import CheckpointMismatchError
@@ -36,6 +39,46 @@ def whole(model: nn.Module, checkpoint: str) -> Iterator[None]:
     left = [key for key, value in states.items() if torch.isnan(value).any()]
     if left:
         raise CheckpointMismatchError(_explain(left, states, checkpoint))
+
+
+def fitting_meta(model: nn.Module, checkpoint: Mapping, name: str) -> Mapping:
+    """Return what a checkpoint says of its data set if that fits the model, else nothing.
+
+    A list of classes of another length than the model's is told in a warning.
+
+    Args:
+        model: The model that the checkpoint is for.
+        checkpoint: The content of the file.
+        name: The file.
+    """
+    meta = checkpoint.get('meta')
+    found = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    names, count = found.get('classes'), _count_classes(model)
+    if not isinstance(names, list | tuple) or count is None or len(names) == count:
+        return found
+    print_log(
+        f'{name}: names {len(names)} classes ({", ".join(map(str, names[:5]))}), but the model has '
+        f'{count}: its names are left out',
+        'current',
+        logging.WARNING,
+    )
+    return {}
+
+
+def _count_classes(model: Any) -> int | None:
+    """Return how many classes the last head of a host's model tells apart, if it says so."""
+    for path in ('decode_head', 'roi_head.bbox_head', 'bbox_head', 'head'):
+        head = model
+        for part in path.split('.'):
+            head = getattr(head, part, None)
+        if isinstance(head, nn.ModuleList):  # a cascade
+            head = head[-1]
+        count = getattr(head, 'num_classes', None)
+        if isinstance(count, int):
+            return count
+    return None
 
 
 def _explain(left: list[str], states: dict[str, torch.Tensor], checkpoint: str) -> str:

@@ -44,7 +44,7 @@ def to_ours(state: State) -> State:
 
 def from_ours(state: State) -> State:
     """Rename, and split into query, key and value."""
-    theirs = {}
+    theirs: State = {}
     for name, value in SWIN.from_ours(state).items():
         key = from_official(name)
         if '.qkv.' in key:
