@@ -18,11 +18,12 @@ from mmvit_plugins.engine import AtomicBackend, CheckpointHook, find_checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def train(work: Path, *arguments: str):
+def train(work: Path, *arguments: str, workers=0, loop='iter'):
     """Run tiny_run.py in a folder; returns the process and the losses by iteration."""
+    how = {'WORKERS': str(workers), 'LOOP': loop}
     process = subprocess.run(
         [sys.executable, Path(__file__).with_name('tiny_run.py'), work, *arguments],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        env={**os.environ, **how, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
         timeout=120,
@@ -81,6 +82,28 @@ def test_nothing_but_the_last_interval_is_lost(whole, tmp_path, what):
         for folder in (reference, work)
     )
     assert all(torch.equal(expected[key], weights[key]) for key in expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('loop', ['iter', 'epoch'])
+def test_a_resumed_training_is_equal_to_the_bit(tmp_path, loop, workers):
+    """Dropout, random samples, workers that stay or are started anew: nothing shows the kill."""
+    how = {'workers': workers, 'loop': loop}
+    process, uninterrupted = train(tmp_path / 'whole', 'nothing', **how)
+    assert process.returncode == 0, process.stderr
+    work = tmp_path / 'work'
+    process, _ = train(work, 'kill', **how)
+    assert process.returncode == -signal.SIGKILL
+    process, losses = train(work, 'nothing', 'resume', **how)
+    assert process.returncode == 0, process.stderr
+    assert losses == uninterrupted
+    assert names(work) == names(tmp_path / 'whole')
+    last = names(work)[-1]
+    expected, found = (torch.load(x / last, weights_only=False) for x in (tmp_path / 'whole', work))
+    states = (x['meta']['random_states'] for x in (expected, found))
+    assert len({str(x) for x in states}) == 1
+    assert all(torch.equal(v, found['state_dict'][k]) for k, v in expected['state_dict'].items())
 
 
 def test_the_former_best_stays_until_the_new_one_is_written(tmp_path):

@@ -2,17 +2,21 @@
 
 WHAT happens while the checkpoint of iteration 6 is written: ``nothing``, ``kill`` (SIGKILL after
 half of the bytes), ``kill best`` (the same, of the best checkpoint), ``interrupt`` (SIGINT there)
-or ``full`` (no file may grow over 40 kB).
+or ``full`` (no file may grow over 40 kB). Samples and model draw random numbers. The environment
+says how many WORKERS load samples, and whether a LOOP counts iterations (``iter``) or epochs of 4.
 """
 
 import builtins
 import json
+import os
+import random
 import resource
 import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
@@ -28,11 +32,16 @@ from mmvit_plugins.errors import run_tool
 
 @DATASETS.register_module()
 class Numbers(torch.utils.data.Dataset):
+    def __init__(self, noise):
+        self.noise = noise
+
     def __len__(self):
         return 16
 
     def __getitem__(self, index):
-        return torch.randn(64, generator=torch.Generator().manual_seed(index))
+        drawn = torch.randn(64) + np.random.rand() + random.random()
+        fixed = torch.randn(64, generator=torch.Generator().manual_seed(int(index)))
+        return fixed + self.noise * drawn
 
 
 @MODELS.register_module()
@@ -43,7 +52,7 @@ class Tiny(BaseModel):
 
     def forward(self, inputs, mode='tensor'):
         x = torch.stack(inputs) if isinstance(inputs, list) else inputs
-        loss = F.mse_loss(self.layer(x), -x)
+        loss = F.mse_loss(self.layer(F.dropout(x, 0.1, self.training)), -x)
         return {'loss': loss} if mode == 'loss' else [loss]
 
     def train_step(self, data, optim_wrapper):
@@ -115,23 +124,37 @@ def main() -> None:
     work_dir, what, *resume = sys.argv[1:]
     torch.set_num_threads(1)
     sampler = {'type': 'InfiniteSampler', 'shuffle': True}
-    loader = {'dataset': {'type': 'Numbers'}, 'batch_size': 4, 'num_workers': 0}
+    workers, by_epoch = int(os.environ['WORKERS']), os.environ['LOOP'] == 'epoch'
+    loader = {
+        'dataset': {'type': 'Numbers', 'noise': 0.0},
+        'batch_size': 4,
+        'num_workers': workers,
+        'persistent_workers': by_epoch and workers > 0,
+    }
+    steps = {'type': 'IterBasedTrainLoop', 'max_iters': 8, 'val_interval': 2}
+    if by_epoch:
+        steps = {'type': 'EpochBasedTrainLoop', 'max_epochs': 2, 'val_interval': 1}
+        sampler = {'type': 'DefaultSampler', 'shuffle': True}
     config = Path(work_dir).parent / 'tiny.py'
     Config(
         {
             'model': {'type': 'Tiny'},
-            'train_dataloader': {**loader, 'sampler': sampler},
+            'train_dataloader': {
+                **loader,
+                'sampler': sampler,
+                'dataset': {'type': 'Numbers', 'noise': 0.1},
+            },
             'val_dataloader': {**loader, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}},
             'val_evaluator': {'type': 'Score'},
-            'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 8, 'val_interval': 2},
+            'train_cfg': steps,
             'val_cfg': {'type': 'ValLoop'},
             'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.5, 'momentum': 0.9}},
-            'param_scheduler': [{'type': 'PolyLR', 'by_epoch': False}],
+            'param_scheduler': [{'type': 'PolyLR', 'by_epoch': by_epoch}],
             'default_hooks': {
                 'checkpoint': {
                     'type': 'mmvit_plugins.CheckpointHook',
-                    'by_epoch': False,
-                    'interval': 2,
+                    'by_epoch': by_epoch,
+                    'interval': 1 if by_epoch else 2,
                     'max_keep_ckpts': 1,
                     'save_best': 'score',
                     'rule': 'greater',
