@@ -9,6 +9,7 @@ loaded. ``docs/trust.md`` says what is promised.
 
 import argparse
 import json
+import logging
 import os
 import re
 import zipfile
@@ -121,7 +122,7 @@ def load_plain(file: str | Path | IO[bytes], map_location: Any = None, name: str
         asked = re.search(r'GLOBAL (\S+)|(?:function|class) (.+?) ', str(error))
         if trusted:
             message = f'{name}: {TRUST}=1, so it is unpickled with all that it asks for'
-            print_log(message, 'current', 'WARNING')
+            print_log(message, 'current', logging.WARNING)
             if not isinstance(file, str):
                 file.seek(0)
             return torch.load(file, map_location, weights_only=False)

@@ -209,16 +209,14 @@ def _check_end(configs: Any, runner: Any) -> None:
         schedulers.append(
             PARAM_SCHEDULERS.build(config, default_args={'optimizer': optimizer, **options})
         )
-    best, last = 0.0, math.inf
+    best, last, stays = 0.0, math.inf, 0
     for _ in _walk(schedulers, loop.max_iters, length):
         rate = optimizer.param_groups[0]['lr']
-        best, before, last = max(best, rate), last, rate
-        if last < 1e-3 * best and last == before:
-            ends = [
-                (config if isinstance(config, Mapping) else {}).get('end') for config in configs
-            ]
+        stays = stays + 1 if rate == last else 0
+        best, last = max(best, rate), rate
+        if last < 1e-2 * best and stays > max(2, loop.max_iters // 100):
             raise UserError(
                 f'the training is to go on to iteration {loop.max_iters}, but the schedules of the '
-                f'config (param_scheduler, end {ends}) reach a rate of {last:.1e} of the full one '
-                'before and stay there: raise the end of the last one too'
+                f'config (param_scheduler) end before, at {last / best:.1e} of the full rate: raise '
+                'the end of the last one too, or leave it out: it then reaches to the end'
             )
