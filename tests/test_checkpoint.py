@@ -434,7 +434,7 @@ def test_files_of_other_models_are_read_as_they_are(tmp_path):
     [
         (None, 'no such checkpoint file'),
         (b'', 'empty'),
-        (b'<html>404</html>' * 50, 'not readable as a PyTorch checkpoint'),
+        (b'<html>404</html>' * 50, 'no PyTorch or safetensors file, it begins with'),
         ('truncated', 'not readable as a PyTorch checkpoint'),
         ([1, 2, 3], 'list without weights'),
         ({'epoch': 3}, 'dict without weights'),

@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from safetensors.torch import save as save_safetensors
 
 from ..converters import CONVERTERS, Layout
@@ -135,9 +137,10 @@ def choose_classes(state: dict, class_map: str | Path, source: str | Path) -> st
         raise CheckpointFileError(f'{class_map}: empty, where one index a line is needed')
     number, times = Counter(map(int, lines)).most_common(1)[0]
     if times > 1:
-        raise CheckpointFileError(
-            f'{class_map}: index {number} is there {times} times, but each new class needs one of '
-            'its own: take all but one out'
+        print_log(
+            f'{class_map}: index {number} is there {times} times: these new classes begin alike',
+            'current',
+            logging.WARNING,
         )
     indices = torch.tensor([int(line) for line in lines])
     for leaf in ('weight', 'bias'):

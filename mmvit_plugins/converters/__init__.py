@@ -19,8 +19,10 @@ CONVERTERS: dict[str, tuple[Layout, ...]] = {
     'GraphFusion': (PIM,),
     'LSGAViT': (LSGA_VIT,),
     'SGFormer': (SGFORMER,),
-    # Hugging Face's names end as the official ones do, with another beginning: they are tried first
-    'SwinTransformer': (SWIN_HUGGINGFACE, SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),
+    'SwinTransformer': (
+        *(SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),
+        SWIN_HUGGINGFACE,
+    ),
     'T2TViT': (T2T_VIT, T2T_VIT_MMPRETRAIN),
 }
 

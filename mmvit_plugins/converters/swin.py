@@ -151,6 +151,10 @@ def swin_layout(
         from_ours=from_ours,
         classifier=classifier,
         hint=hint,
+        # below ``encoder.``, names of Hugging Face's end like the official ones
+        belongs=lambda state, prefix: (
+            f'{prefix}layers.0.blocks.0.layernorm_before.weight' not in state
+        ),
     )
 
 

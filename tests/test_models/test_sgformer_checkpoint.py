@@ -269,7 +269,9 @@ def test_a_table_that_is_not_square_is_not_exported():
 def test_files_of_another_table_size_convert(tmp_path):
     with torch.device('meta'):
         shapes = LAYOUT.from_ours(SGFormer('small', img_size=384).state_dict())
-    state = {key: torch.full(value.shape, i) for i, (key, value) in enumerate(shapes.items())}
+    state = {
+        key: torch.full(value.shape, float(i)) for i, (key, value) in enumerate(shapes.items())
+    }
     torch.save({'state_dict': state}, tmp_path / 'official.pth')
     line = convert_file(tmp_path / 'official.pth', tmp_path / 'ours.pth')
     assert "SGFormer 'small'" in line

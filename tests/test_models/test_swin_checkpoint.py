@@ -20,6 +20,7 @@ from mmseg.models import SwinTransformer as MMSegSwin
 from mmseg.registry import MODELS as SEG
 from mmseg.utils import register_all_modules
 from recipe import Golden, draw, draw_normal
+from safetensors.torch import save_file
 
 from mmvit_plugins.checkpoint import CheckpointMismatchError, convert_state
 from mmvit_plugins.converters import CONVERTERS
@@ -72,6 +73,38 @@ def as_timm(official):
     return {k.replace('head.', 'head.fc.'): v for k, v in kept.items()}
 
 
+def as_huggingface(official):
+    """What ``transformers``' SwinForImageClassification has; written down from its 4.57.6."""
+    block = 'swin.encoder.layers.{}.blocks.{}.'
+    parts = {
+        'norm1': 'layernorm_before',
+        'attn.proj': 'attention.output.dense',
+        'norm2': 'layernorm_after',
+        'mlp.fc1': 'intermediate.dense',
+        'mlp.fc2': 'output.dense',
+    }
+    theirs = {}
+    for key, value in official.items():
+        top, _, rest = key.partition('.')
+        if top == 'patch_embed':
+            theirs[f'swin.embeddings.{rest}'.replace('proj', 'patch_embeddings.projection')] = value
+        elif top in ('norm', 'head'):
+            theirs[key.replace('norm', 'swin.layernorm').replace('head', 'classifier')] = value
+        elif '.downsample.' in key:
+            theirs[f'swin.encoder.{key}'] = value
+        elif '.qkv.' in key:
+            _, stage, _, number, *_, leaf = key.split('.')
+            for name, rows in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
+                theirs[f'{block.format(stage, number)}attention.self.{name}.{leaf}'] = rows
+        elif 'relative_position' in key:
+            _, stage, _, number, _, leaf = key.split('.')
+            theirs[f'{block.format(stage, number)}attention.self.{leaf}'] = value
+        elif not key.endswith('attn_mask'):
+            _, stage, _, number, *part, leaf = key.split('.')
+            theirs[f'{block.format(stage, number)}{parts[".".join(part)]}.{leaf}'] = value
+    return theirs
+
+
 def as_mmseg_converts(ours, official):
     """What mmsegmentation's ``swin2mmseg.py`` makes of the official file: masks and norm stay."""
     theirs = LAYOUTS['mmpretrain'].from_ours(ours)
@@ -99,6 +132,9 @@ CONTENTS = {
             ours | {k: v for k, v in official.items() if k.startswith('head.')}, 'mmpretrain'
         )[0],
     },
+    'huggingface': lambda ours, official: as_huggingface(official),
+    'huggingface.safetensors': lambda ours, official: as_huggingface(official),
+    'timm.safetensors': lambda ours, official: as_timm(official),
     'mmseg converted': lambda ours, official: as_mmseg_converts(ours, official),
     'ours': lambda ours, official: {'state_dict': convert_state(official)[0]},
 }
@@ -106,8 +142,13 @@ CONTENTS = {
 
 @pytest.fixture(params=CONTENTS)
 def file(request, ours, official, tmp_path):
-    path = tmp_path / 'swin.pth'
-    torch.save(CONTENTS[request.param](ours, official), path)
+    content = CONTENTS[request.param](ours, official)
+    if request.param.endswith('.safetensors'):
+        path = tmp_path / 'swin.safetensors'
+        save_file({key: value.contiguous() for key, value in content.items()}, path)
+    else:
+        path = tmp_path / 'swin.pth'
+        torch.save(content, path)
     return path
 
 
@@ -139,7 +180,7 @@ def outputs(model, size, batch=2):
 
 def test_every_file_loads_into_every_model(file, request, ours, head, log):
     """Through ``init_cfg``, ``get_model`` and the hosts' ``load_checkpoint``."""
-    content = request.node.callspec.params['file']
+    content = request.node.callspec.params['file'].removesuffix('.safetensors')
     pretrained = {'type': 'Pretrained', 'checkpoint': str(file)}
     backbone = PRETRAIN.build({**BACKBONE, 'out_indices': (3,), 'init_cfg': pretrained})
     backbone.init_weights()
@@ -239,6 +280,8 @@ def test_timm_names(ours, official, head):
     exported, names = convert_state(whole, 'timm')
     assert names == ['timm Swin']
     assert equal(exported, as_timm(official))
+    exported, _ = convert_whole(state, 'huggingface')
+    assert equal(exported, as_huggingface(official))
 
 
 @pytest.mark.parametrize('size', [(128, 128), (131, 201), (128, 150)])

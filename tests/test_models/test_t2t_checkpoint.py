@@ -379,7 +379,9 @@ def test_what_others_cannot_run_is_not_exported(arch, to, reason):
 def test_files_convert_there_and_back(tmp_path):
     with torch.device('meta'):
         shapes = OFFICIAL.from_ours(T2TViT('7', img_size=384).state_dict())
-    state = {key: torch.full(value.shape, i) for i, (key, value) in enumerate(shapes.items())}
+    state = {
+        key: torch.full(value.shape, float(i)) for i, (key, value) in enumerate(shapes.items())
+    }
     torch.save({'state_dict_ema': state}, tmp_path / 'official.pth')
     line = convert_file(tmp_path / 'official.pth', tmp_path / 'ours.pth')
     assert "T2TViT '7'" in line and 'from official T2T-ViT' in line
