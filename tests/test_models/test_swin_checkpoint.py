@@ -280,7 +280,7 @@ def test_timm_names(ours, official, head):
     exported, names = convert_state(whole, 'timm')
     assert names == ['timm Swin']
     assert equal(exported, as_timm(official))
-    exported, _ = convert_whole(state, 'huggingface')
+    exported, _ = convert_state(whole, 'huggingface')
     assert equal(exported, as_huggingface(official))
 
 

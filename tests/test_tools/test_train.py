@@ -148,7 +148,7 @@ def test_bad_data_give_one_sentence(run, miniature, tmp_path, damage, words, wor
         ('train.py', ['nix.py'], 'the config nix.py does not exist'),
         ('train.py', ['miniature.py', '--auto-scale-lr'], 'has no auto_scale_lr: add'),
         ('train.py', ['miniature.py', '--resume', 'nix.pth'], 'nix.pth'),
-        ('train.py', ['miniature.py', '--cfg-options', 'load_from=miniature.py'], 'not readable'),
+        ('train.py', ['miniature.py', '--cfg-options', 'load_from=miniature.py'], 'begins with'),
         (
             'train.py',
             ['miniature.py', '--cfg-options', 'model.backbone.arch=x'],
