@@ -12,7 +12,9 @@ from mmengine.dataset import BaseDataset
 
 from ..errors import DataError
 from ..registry import DATASETS
-from .checks import check_layout, check_pictures
+from .checks import check_pictures
+from .layouts import check_layout
+from .names import check_inside
 
 SPLITS = {'train': 1, 'test': 0}  # as train_test_split.txt writes them
 
@@ -116,7 +118,9 @@ class NABirds(BaseDataset):
             for key, number in splits.items()
             if number == SPLITS[self.split]
         ]
-        check_pictures([info['img_path'] for info in data], f'NABirds ({self.split})')
+        pictures = [info['img_path'] for info in data]
+        check_inside(pictures, [self.data_root], str(Path(self.data_root, 'images.txt')))
+        check_pictures(pictures, f'NABirds ({self.split})')
         return data
 
     def load_hierarchy(self) -> dict[int, int]:
