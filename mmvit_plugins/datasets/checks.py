@@ -20,6 +20,13 @@ from .wrappers import leaf_configs, leaf_datasets
 
 PROBED = 256  # samples of a data set that are looked at where not all are asked for
 
+# What the settings of a data set must be, where they are given
+SETTINGS: dict[str, tuple[str, tuple[type, ...]]] = {
+    'data_root': ('a folder', (str, os.PathLike)),
+    'data_prefix': ('a folder, or a dict of them', (str, Mapping)),
+    'metainfo': ('a dict', (Mapping,)),
+    'filter_cfg': ('a dict', (Mapping,)),
+}
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
@@ -36,9 +43,12 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
 
     Raises:
         DataError: As :func:`check_layout`, :func:`check_coco_config` and :func:`check_entries`, or
-            the names of the classes are none.
+            a setting or the names of the classes are none.
     """
     for leaf in leaf_configs(config):
+        for key, (what, kinds) in SETTINGS.items():
+            if leaf.get(key) is not None and not isinstance(leaf[key], kinds):
+                raise DataError(f'the data set has {key}={leaf[key]!r}: give {what}')
         check_class_names((leaf.get('metainfo') or {}).get('classes'))
         kind = leaf.get('type', '')
         kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name

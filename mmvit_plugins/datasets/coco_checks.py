@@ -264,7 +264,8 @@ def check_coco_config(config: Mapping, labelled: bool = True) -> None:
     """
     file = config.get('ann_file')
     if not file or not isinstance(file, str):
-        raise DataError(f'CocoDataset has ann_file={file!r}: set it to the file of annotations')
+        what = f'ann_file={file!r}' if file else 'no ann_file'
+        raise DataError(f'CocoDataset has {what}: set it to the file of annotations')
     path = os.path.join(config.get('data_root') or '', file)
     classes = (config.get('metainfo') or {}).get('classes')
     _look(path, classes if isinstance(classes, list | tuple) else None, labelled, config)
@@ -295,13 +296,16 @@ def _look(
     if '://' in path or settings.get('backend_args'):  # not on local disks
         return ()
     filters = {} if settings.get('test_mode') else settings.get('filter_cfg') or {}
+    min_size = filters.get('min_size', 0)
+    if not _is_number(min_size):
+        raise DataError(f'filter_cfg has min_size={min_size!r}: give a number of pixels')
     changed = os.stat(path).st_mtime_ns if os.path.isfile(path) else None
     has_annotations, said = _check(
         path,
         changed,
         classes and tuple(classes),
         filters.get('filter_empty_gt', False),
-        filters.get('min_size', 0),
+        min_size,
         not settings.get('test_mode'),
         loads_masks(settings.get('pipeline')),
     )
@@ -325,18 +329,20 @@ def _check(
         return file.labelled, ()
     check_classes(file, classes)
     said = count_left_out(file, classes, filter_empty, min_size)
+    known = [
+        entry for entry in file.annotations if file.categories[entry['category_id']] in classes
+    ]
     used = [
         entry
-        for entry in file.annotations
-        if file.categories[entry['category_id']] in classes
-        and not entry.get('ignore')
-        and _is_used(entry, file.images[entry['image_id']])
+        for entry in known
+        if not entry.get('ignore') and _is_used(entry, file.images[entry['image_id']])
     ]
-    if trained and file.labelled and all(entry.get('iscrowd') for entry in used):
+    if trained and known and all(entry.get('iscrowd') for entry in used):
         raise DataError(
-            f'no box of {path} is left to train on: of {len(file.annotations)} annotations, '
-            f'{len(used)} can be used and these are crowds (iscrowd), which are ignored; correct '
-            'the boxes, iscrowd or metainfo'
+            f'no box of {path} is left to train on: of {len(known)} annotations of the classes, '
+            f'{len(known) - len(used)} cannot be used, being outside of their pictures or less '
+            f'than a pixel wide or high, and {len(used)} are crowds, which are ignored; correct '
+            'bbox, area and iscrowd'
         )
     if masks:
         said = [*said, *check_masks(path, used, file.images)]
