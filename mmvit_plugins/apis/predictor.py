@@ -17,7 +17,7 @@ from mmengine.runner import load_checkpoint
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
 from ..config import load_config
-from ..datasets.checks import check_class_names
+from ..datasets.settings import check_class_names
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..registry import HOSTS

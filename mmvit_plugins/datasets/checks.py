@@ -16,17 +16,12 @@ from .folders import SUFFIXES, check_entries, find_unnamed
 from .layouts import LAYOUTS, check_layout
 from .names import check_inside
 from .probing import Probe
+from .settings import check_settings
 from .wrappers import leaf_configs, leaf_datasets
 
 PROBED = 256  # samples of a data set that are looked at where not all are asked for
 
-# What the settings of a data set must be, where they are given
-SETTINGS: dict[str, tuple[str, tuple[type, ...]]] = {
-    'data_root': ('a folder', (str, os.PathLike)),
-    'data_prefix': ('a folder, or a dict of them', (str, Mapping)),
-    'metainfo': ('a dict', (Mapping,)),
-    'filter_cfg': ('a dict', (Mapping,)),
-}
+SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg')  # of all hosts' data sets
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
@@ -46,10 +41,7 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
             a setting or the names of the classes are none.
     """
     for leaf in leaf_configs(config):
-        for key, (what, kinds) in SETTINGS.items():
-            if leaf.get(key) is not None and not isinstance(leaf[key], kinds):
-                raise DataError(f'the data set has {key}={leaf[key]!r}: give {what}')
-        check_class_names((leaf.get('metainfo') or {}).get('classes'))
+        check_settings({key: leaf.get(key) for key in SETTINGS})
         kind = leaf.get('type', '')
         kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
         if kind in LAYOUTS:
@@ -62,24 +54,6 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
             folder = os.path.expanduser(os.path.join(leaf.get('data_root') or '', prefix))
             if folder and os.path.isdir(folder):
                 check_entries(folder)
-
-
-def check_class_names(classes: Any) -> None:
-    """Refuse a text for names, of which each letter would be a class.
-
-    Args:
-        classes: Of ``metainfo``: None, names, or the file that mmengine reads them from.
-
-    Raises:
-        DataError: They are none of these.
-    """
-    if isinstance(classes, str) and not os.path.isfile(classes):
-        raise DataError(
-            f'metainfo has classes={classes!r}, which is no list of names and no file: give names '
-            "as ('one', 'two'), or a file that has one in each line"
-        )
-    if classes is not None and not isinstance(classes, str | Sequence):
-        raise DataError(f'metainfo has classes={classes!r}: give a list of names')
 
 
 def check_pictures(paths: Sequence[str], what: str) -> None:

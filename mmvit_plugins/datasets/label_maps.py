@@ -37,6 +37,8 @@ class CheckLabels:
         for name, value in (('num_classes', num_classes), ('ignore_index', ignore_index)):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f'CheckLabels: {name} is {value!r}, give a whole number')
+        if num_classes < 1:
+            raise ValueError(f'CheckLabels: num_classes is {num_classes}, give 1 or more')
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 

@@ -15,6 +15,7 @@ from ..registry import DATASETS
 from .checks import check_pictures
 from .layouts import check_layout
 from .names import check_inside
+from .settings import check_settings
 
 SPLITS = {'train': 1, 'test': 0}  # as train_test_split.txt writes them
 
@@ -44,8 +45,8 @@ class NABirds(BaseDataset):
         max_refetch: As there: how often to take another one.
 
     Raises:
-        DataError: There is no such split; on reading, files, lines, classes or pictures are missing
-            or contradict each other.
+        DataError: There is no such split, or an argument is of another kind; on reading, files,
+            lines, classes or pictures are missing, contradict each other or lead out of the folder.
     """
 
     METAINFO: dict = {}
@@ -62,15 +63,17 @@ class NABirds(BaseDataset):
         lazy_init: bool = False,
         max_refetch: int = 1000,
     ) -> None:
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             raise DataError(f'NABirds has no split {split!r}: set split to one of {tuple(SPLITS)}')
+        given = {'data_root': data_root, 'metainfo': metainfo, 'pipeline': pipeline}
+        check_settings({**given, 'indices': indices})
         self.split = split
         self.class_ids: tuple[int, ...] = ()
         self.names: dict[int, str] = {}
         super().__init__(
             ann_file='images.txt',
             metainfo=metainfo,
-            data_root=data_root,
+            data_root=data_root or '',
             data_prefix={'img_path': 'images'},
             indices=indices,
             serialize_data=serialize_data,

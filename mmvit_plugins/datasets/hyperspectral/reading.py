@@ -136,9 +136,11 @@ def read_georeference(path: str | Path) -> dict[str, Any] | None:
         neither.
 
     Raises:
+        DataError: The file is missing or damaged.
         ImportError: The file says it, but rasterio is not installed.
     """
     path = _as_path(path)
+    _check_there(path)
     kind = path.suffix.lower()
     if kind not in ('.tif', '.tiff'):
         header = None if kind in ('.mat', '.npy', '.npz') else envi.find_header(path)
@@ -235,10 +237,14 @@ def _as_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def _variables(path: Path) -> dict[str, _Variable]:
-    """List the arrays of numbers in a file."""
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise DataError(f'there is no file {path}: correct the path or put it there')
+
+
+def _variables(path: Path) -> dict[str, _Variable]:
+    """List the arrays of numbers in a file."""
+    _check_there(path)
     readers = {
         '.mat': _matlab,
         '.npy': _numpy,
