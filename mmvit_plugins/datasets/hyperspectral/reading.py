@@ -7,6 +7,7 @@ import importlib
 import math
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -322,6 +323,9 @@ def _check_own(h5py: Any, file: Any, name: str, path: Path) -> None:
 
 
 def _numpy(path: Path) -> dict[str, _Variable]:
+    with path.open('rb') as file:
+        if file.read(6) != b'\x93NUMPY':  # numpy would offer to unpickle it
+            raise ValueError('it does not begin as .npy files do')
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     if array.dtype.kind not in 'biuf':
         return {}
@@ -333,6 +337,8 @@ def _numpy_archive(path: Path) -> dict[str, _Variable]:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
 
+    if not zipfile.is_zipfile(path):
+        raise ValueError('it is no zip file, as .npz files are')
     found = {}
     with np.load(path, allow_pickle=False) as archive:
         for name in archive.files:
