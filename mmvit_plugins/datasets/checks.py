@@ -21,7 +21,8 @@ from .wrappers import leaf_configs, leaf_datasets
 
 PROBED = 256  # samples of a data set that are looked at where not all are asked for
 
-SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg')  # of all hosts' data sets
+# of all hosts' data sets
+SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg', 'indices')
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
@@ -48,12 +49,24 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
             check_layout(kind, leaf.get('data_root') or '', leaf.get('split'))
         elif kind == 'CocoDataset':
             check_coco_config(leaf, labelled)
-        elif not leaf.get('ann_file') and not leaf.get('backend_args'):
-            prefix = leaf.get('data_prefix') or ''
-            prefix = prefix.get('img_path') or '' if isinstance(prefix, Mapping) else prefix
-            folder = os.path.expanduser(os.path.join(leaf.get('data_root') or '', prefix))
-            if folder and os.path.isdir(folder):
-                check_entries(folder)
+        elif not leaf.get('backend_args'):
+            _check_places(leaf)
+
+
+def _check_places(leaf: Mapping) -> None:
+    """Check the list of pictures that a config names, or else their folder."""
+    root, prefix = leaf.get('data_root') or '', leaf.get('data_prefix') or ''
+    images, maps = prefix, None
+    if isinstance(prefix, Mapping):
+        images, maps = prefix.get('img_path') or '', prefix.get('seg_map_path')
+    names = leaf.get('ann_file')
+    if names and maps and isinstance(names, str):  # mmsegmentation, which only asserts it
+        path = os.path.join(root, names)
+        if '://' not in path and not os.path.exists(path):
+            raise DataError(f'there is no file {path}, which lists the pictures: correct ann_file')
+    folder = os.path.expanduser(os.path.join(root, images))
+    if not names and folder and os.path.isdir(folder):
+        check_entries(folder)
 
 
 def check_pictures(paths: Sequence[str], what: str) -> None:

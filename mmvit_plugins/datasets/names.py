@@ -19,15 +19,16 @@ def check_inside(paths: Iterable[str], folders: Sequence[str], source: str) -> N
     Raises:
         DataError: A path leads out, by ``..``, as an absolute one or as an URL.
     """
+    remote = tuple(folder for folder in folders if '://' in folder)
     plain = tuple(os.path.join(folder, '') for folder in folders)
     whole = tuple(os.path.join(os.path.abspath(folder), '') for folder in folders)
 
     def leads_out(path: str) -> bool:
-        if '\0' in path:
+        if '\0' in path or ('://' in path and not path.startswith(remote)):
             return True
         if '..' not in path and path.startswith(plain):  # most, and a million of them are fast
             return False
-        return '://' in path or not os.path.abspath(path).startswith(whole)
+        return not os.path.abspath(path).startswith(whole)
 
     outside = list(filter(leads_out, paths))
     if outside:

@@ -387,7 +387,7 @@ def test_a_scene_of_one_pixel(make):
         'split_cfg': [5, 'x', [1]],
         'pipeline': [5, 'x', [5]],
         'metainfo': [5, dict(classes='ab')],
-        'indices': ['a', 2.5, [10**6]],
+        'indices': ['a', 2.5, 0, [], [10**6]],
     }.items(),
 )
 def test_arguments_of_another_kind(tmp_path, name, values):
@@ -424,3 +424,12 @@ def test_classes_without_training_pixels_are_told(tmp_path, monkeypatch):
     assert len(said) == 1
     assert said[0].startswith('7 of 9 classes of cube have no pixel to train on')
     assert 'class 2, class 3' in said[0]
+
+
+def test_why_it_cannot_be_built_is_said_when_it_is_built_lazily(tmp_path):
+    """As the runner asks for its list once more, to tell whether it is empty."""
+    arguments = save_halves(tmp_path, 2)
+    (tmp_path / 'cube.npy').write_text('no cube')
+    lazy = HyperspectralDataset(**arguments, lazy_init=True)
+    with pytest.raises(DataError, match='cube.npy cannot be read'):
+        lazy.load_data_list()

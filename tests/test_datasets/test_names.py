@@ -18,7 +18,7 @@ from mmvit_plugins.errors import DataError
 def test_a_name_that_leads_out(tmp_path, monkeypatch, folder, name):
     monkeypatch.chdir(tmp_path)
     folder = folder.format(tmp_path)
-    path = name if '://' in name else os.path.join(folder, name)
+    path = os.path.join(folder, name)  # which mmengine takes for an URL where it has ://
     with pytest.raises(DataError, match='the list names 1 files that lead out of the data'):
         check_inside([os.path.join(folder, 'good.jpg'), path], ['data', folder], 'the list')
 

@@ -111,14 +111,8 @@ class HyperspectralDataset(BaseDataset):
         lazy_init: bool = False,
         max_refetch: int = 1000,
     ) -> None:
-        check_settings(
-            {
-                'split_cfg': split_cfg,
-                'pipeline': pipeline,
-                'metainfo': metainfo,
-                'indices': indices,
-            }
-        )
+        given = {'split_cfg': split_cfg, 'pipeline': pipeline, 'metainfo': metainfo}
+        check_settings({**given, 'indices': indices})
         _check_choice('split', split, (*PARTS, 'labelled', 'all'))
         _check_choice('fit_on', fit_on, FIT_ON)
         _check_choice('pad_mode', pad_mode, PAD_MODES)
@@ -165,8 +159,7 @@ class HyperspectralDataset(BaseDataset):
         """Load, split, transform and pad the scene, or take it over from a data set like this."""
         if self._fully_initialized:
             return
-        scene = load_scene(**self._source)
-        self._prepared = _prepare(scene, self._settings)
+        scene = self._load().scene
         settings = dict(self._settings)
         own = {
             'classes': scene.classes,
@@ -183,13 +176,18 @@ class HyperspectralDataset(BaseDataset):
         self._metainfo = _plain({**own, **settings, **state, **self._metainfo})
         super().full_init()
 
+    def _load(self) -> '_Prepared':
+        if not hasattr(self, '_prepared'):
+            self._prepared = _prepare(load_scene(**self._source), self._settings)
+        return self._prepared
+
     def load_data_list(self) -> np.ndarray:
         """Return the flat pixel index of every sample, ``(n,)`` int64, in raster order.
 
         Raises:
-            DataError: There are none.
+            DataError: There are none, or the scene cannot be loaded.
         """
-        height, width = self._prepared.scene.cube.shape[:2]
+        height, width = self._load().scene.cube.shape[:2]
         if self.split == 'all':
             return np.arange(height * width)
         split = self._prepared.split
