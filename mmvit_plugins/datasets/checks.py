@@ -43,6 +43,8 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
     """
     for leaf in leaf_configs(config):
         check_settings({key: leaf.get(key) for key in SETTINGS})
+        if leaf.get('indices') in (0, []):  # of which mmengine can make no data set
+            raise DataError(f'indices is {leaf["indices"]}: give at least one sample')
         kind = leaf.get('type', '')
         kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
         if kind in LAYOUTS:

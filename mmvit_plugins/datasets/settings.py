@@ -38,11 +38,8 @@ FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: _is_list(value) and all(_is_dict(x) or callable(x) for x in value),
     ),
     'indices': (
-        'a whole number other than 0, or a list of them that is not empty',
-        lambda value: (
-            (_is_number(value) and value != 0)
-            or (_is_list(value) and len(value) > 0 and all(map(_is_number, value)))
-        ),
+        'a whole number, or a list of them',
+        lambda value: _is_number(value) or (_is_list(value) and all(map(_is_number, value))),
     ),
     'classes': (
         "names, as ('one', 'two')",

@@ -217,10 +217,17 @@ def test_class_names_are_no_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'wrong', [dict(data_root=5), dict(data_prefix=[1]), dict(metainfo=[1]), dict(filter_cfg='x')]
+    'wrong',
+    [
+        dict(data_root=5),
+        dict(data_prefix=[1]),
+        dict(metainfo=[1]),
+        dict(filter_cfg='x'),
+        dict(indices=0),
+    ],
 )
 def test_settings_of_another_kind(wrong):
-    with pytest.raises(DataError, match=f'{next(iter(wrong))} is .*: give a'):
+    with pytest.raises(DataError, match=f'{next(iter(wrong))} is .*: give (a|at) '):
         check_layouts(dict(dataset=dict(type='CustomDataset') | wrong))
 
 
