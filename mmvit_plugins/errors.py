@@ -44,6 +44,13 @@ def sentence(error: Exception) -> str | None:
         return f'no such file or folder: {error.filename}' if error.filename else text
     if isinstance(error, AssertionError) and text.startswith('failed to load image'):
         return f'{text}; the file is no picture or is damaged: replace it or leave it out'
+    # OpenCV and Pillow name no file
+    undecoded = ('imdecode', 'cannot identify image file', 'image file is truncated')
+    if any(words in text for words in undecoded) and not isinstance(error, UserError | DataError):
+        return (
+            'a picture or label map cannot be decoded, as it is empty, damaged or cut off: '
+            'DataCheckHook(complete=True) in custom_hooks finds which'
+        )
     if type(error).__module__.startswith('mmvit_plugins'):
         return text
     if isinstance(error, ValueError | ImportError) and (in_worker or _raised_by_us(error)):

@@ -56,6 +56,14 @@ def test_which_errors_are_the_users(error, expected):
     assert sentence(error) == expected
 
 
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_files_that_no_decoder_knows(backend):
+    mmcv = pytest.importorskip('mmcv')
+    text = sentence(caught(lambda: mmcv.imfrombytes(b'', backend=backend)))
+    assert text.startswith('a picture or label map cannot be decoded')
+    assert 'complete=True' in text
+
+
 def fail(error: Exception) -> None:
     raise error
 

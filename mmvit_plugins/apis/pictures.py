@@ -58,7 +58,7 @@ def for_each_picture(
                 entry = write(pictures[name], name)
             except UnreadableError as error:
                 print_log(f'{pictures[name]} is skipped: {error}', 'current', logging.WARNING)
-                unreadable.append(str(pictures[name]))
+                unreadable.append(f'{pictures[name]} ({error})')
                 continue
             if entry is not None:
                 found[name] = entry
@@ -68,24 +68,81 @@ def for_each_picture(
     print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
     if unreadable:
         raise UserError(
-            f'{len(unreadable)} of {len(pictures)} pictures could not be read, being damaged or no '
-            f'pictures: {", ".join(unreadable[:5])}; the others were written'
+            f'{len(unreadable)} of {len(pictures)} pictures could not be read: '
+            f'{", ".join(unreadable[:5])}; the others were written'
         )
 
 
-def check_whole(path: Path) -> None:
+def check_whole(path: Path) -> np.ndarray | None:
     """Refuse a file that is no picture, or not all of one.
 
     OpenCV fills what is missing of a cut off file with grey and says nothing; Pillow refuses it.
+    Of several frames only the first is read, which is said.
+
+    Returns:
+        Of a picture with 16 bits, the upper 8, as it should be read; what holds floats or integers
+        of 32 bits as it is; None for the others, which have 8.
 
     Raises:
-        UnreadableError: It is not complete.
+        UnreadableError: It is not complete, or too large.
     """
     try:
         with Image.open(path) as image:
+            kinds = [str(tile[3]) for tile in getattr(image, 'tile', ())]  # gone once it is loaded
             image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableError(str(error)) from error
+            frames = getattr(image, 'n_frames', 1)
+            wide = image.mode == 'F' or (image.mode == 'I' and image.format != 'PNG')
+            deep = image.mode.startswith('I') or any(';16' in kind for kind in kinds)
+            pixels = np.asarray(image) if wide or deep else None
+    except Exception as error:  # each format has its own kinds
+        raise UnreadableError(str(error) or type(error).__name__) from error
+    if frames > 1:
+        text = f'{path} has {frames} frames, of which the first is read'
+        print_log(text, 'current', logging.WARNING)
+    if pixels is None or (pixels.ndim == 2 and not pixels.any()):  # all black is black in 8 bits
+        return None
+    if wide or pixels.dtype == np.uint8:  # Pillow takes the upper 8 bits of colours
+        return pixels
+    return (pixels >> 8).astype(np.uint8)
+
+
+def check_depth(picture: np.ndarray | None, expected: np.ndarray, path: Path) -> None:
+    """Refuse a picture of more than 8 bits that 8 do not show as it is.
+
+    Args:
+        picture: As it was loaded; None where that failed.
+        expected: What ``check_whole`` gave.
+        path: The file.
+
+    Raises:
+        UnreadableError: It was read otherwise, or its upper 8 bits show nothing.
+    """
+    if picture is not None and picture.dtype != np.uint8:
+        return
+    if expected.dtype != np.uint8:
+        raise UnreadableError(
+            'it holds floats, signed integers or such of 32 bits, whose range nobody can know: '
+            'save it with 8 bits'
+        )
+    if picture is None:
+        return
+    if expected.ndim == 2 and abs(picture.mean() - expected.mean()) > 2:
+        raise UnreadableError(
+            "it has 16 bits, which the config's decoder cuts off at 255: set imdecode_backend='cv2'"
+            ' in LoadImageFromFile, or save it with 8 bits'
+        )
+    if expected.max() == 0:
+        raise UnreadableError(
+            'it has 16 bits, but no value above 255, and would be read as black: save it with 8 '
+            'bits'
+        )
+    if expected.max() < 16:
+        print_log(
+            f'{path} has 16 bits, but no value above 4095, and is read as nearly black: spread the '
+            'values over 0 to 65535, or save it with 8 bits',
+            'current',
+            logging.WARNING,
+        )
 
 
 def to_picture(inputs: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.fileio import list_from_file
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import load_checkpoint
@@ -16,11 +17,12 @@ from mmengine.runner import load_checkpoint
 from ..analysis.build import build_model
 from ..checkpoint import fitting_meta, read_checkpoint, whole
 from ..config import load_config
+from ..datasets.settings import check_class_names
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..registry import HOSTS
 from .console import without_idle_warnings
-from .pictures import UnreadableError, check_whole, to_picture
+from .pictures import UnreadableError, check_depth, check_whole, to_picture
 
 
 class Predictor:
@@ -92,6 +94,9 @@ class Predictor:
             with DATASETS.switch_scope_and_registry(self.cfg.default_scope) as registry:
                 kind = registry.get(kind)
         for known in (meta, dataset.get('metainfo'), getattr(kind, 'METAINFO', {})):
+            if known and isinstance(known.get('classes'), str):  # a file, as mmengine reads it
+                check_class_names(known['classes'])
+                known = {**known, 'classes': list_from_file(known['classes'])}
             if known and known.get('classes'):
                 return known
         return {}
@@ -100,9 +105,9 @@ class Predictor:
         """Read a file: the picture as it was loaded, and what the pipeline packs.
 
         Raises:
-            UnreadableError: It is damaged, or of a format that the config's decoder does not know.
+            UnreadableError: It is damaged, or what the config's decoder would not show as it is.
         """
-        check_whole(path)
+        deep = check_whole(path)
         results: Any = {'img_path': str(path), 'img_id': 0}  # mmdetection packs the id
         picture = None
         for step in self.pipeline.transforms:
@@ -111,9 +116,13 @@ class Predictor:
             except AssertionError as error:  # mmcv's own, where nothing was decoded
                 if picture is not None:
                     raise
+                if deep is not None:
+                    check_depth(None, deep, path)
                 raise UnreadableError(str(error)) from error
             if picture is None and 'img' in results:
                 picture = results['img'].copy()
+                if deep is not None:
+                    check_depth(picture, deep, path)
         return picture, results
 
     def open(self, path: Path) -> tuple[np.ndarray, dict]:

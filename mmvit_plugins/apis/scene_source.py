@@ -64,7 +64,8 @@ def open_source(
         UserError: The network cannot be shown the scene, or does not know its labels.
         DataError: The scene or labels cannot be read.
     """
-    path, variable = scene if isinstance(scene, tuple | list) else (scene, None)
+    known = isinstance(scene, Scene | np.ndarray)
+    path, variable = (None, None) if known else _split(scene, 'the scene')
     loading = _find_loading(path, meta, training) if isinstance(path, str | Path) else None
     if loading:
         if labels is not None and not isinstance(labels, np.ndarray):
@@ -81,6 +82,8 @@ def open_source(
             print_log(text, 'current')
     elif isinstance(scene, np.ndarray):
         name, cube = 'the array', scene
+        if cube.dtype.kind not in 'biuf':
+            raise UserError(f'the array holds numbers of type {cube.dtype}: give real ones')
     else:
         file = Path(path)
         name, cube = file.stem, open_cube(file, variable)
@@ -135,12 +138,20 @@ def _find_loading(path: str | Path, meta: Mapping, training: Mapping) -> Mapping
     return {'scene': path, **roots, **bands}
 
 
+def _split(source: Any, name: str) -> tuple[str | Path, str | None]:
+    """Return a file and the name of a variable in it, None for none."""
+    pair = source if isinstance(source, tuple | list) else (source, None)
+    if len(pair) != 2 or not isinstance(pair[0], str | Path):
+        raise UserError(f'{name} must be an array, a file or (file, variable), not {source!r}')
+    return pair[0], pair[1]
+
+
 def _given_labels(labels: Labels, shape: tuple[int, ...], name: str) -> np.ndarray:
     """Read labels ``(H, W)`` from a file where they are no array, and check them."""
     if isinstance(labels, np.ndarray):
         check_size(labels, 'the array of labels', shape, name)
         return check_labels(labels, 'the array of labels')
-    path, variable = labels if isinstance(labels, tuple | list) else (labels, None)
+    path, variable = _split(labels, 'the labels')
     return read_labels(Path(path), variable, shape, name)
 
 

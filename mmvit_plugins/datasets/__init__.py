@@ -1,12 +1,13 @@
 """Data: NABirds and hyperspectral scenes as data sets, and checks of what comes in."""
 
-from .checks import CheckLabels, check_dataset
+from .checks import check_dataset
 from .hyperspectral import (
     HSIRandomFlipRotate,
     HSIRandomWindow,
     HSISpectralNoise,
     HyperspectralDataset,
 )
+from .label_maps import CheckLabels
 from .nabirds import NABirds
 
 __all__ = [

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,33 +11,18 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from ..errors import DataError
-from ..registry import TRANSFORMS
 from .coco_checks import check_coco, check_coco_config
+from .folders import SUFFIXES, check_entries, find_unnamed
+from .layouts import LAYOUTS, check_layout
+from .names import check_inside
+from .probing import Probe
+from .settings import check_settings
 from .wrappers import leaf_configs, leaf_datasets
 
-PROBED = 256  # JPEG files of a data set that are opened where not all are asked for
+PROBED = 256  # samples of a data set that are looked at where not all are asked for
 
-_CUB_LISTS = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt')
-_ALL_CARS = ('cars_annos.mat', 'car_ims/')
-# Type of a data set -> its splits, the default first -> ways in which its files may lie under
-# data_root; a slash ends the names of folders.
-LAYOUTS: dict[str, dict[str, Sequence[Sequence[str]]]] = {
-    'CUB': dict.fromkeys(('train', 'test'), [(*_CUB_LISTS, 'images/')]),
-    'NABirds': dict.fromkeys(('train', 'test'), [(*_CUB_LISTS, 'classes.txt', 'images/')]),
-    'OxfordIIITPet': {
-        split: [(f'annotations/{split}.txt', 'images/')] for split in ('trainval', 'test')
-    },
-    'StanfordCars': {
-        'train': [('devkit/cars_train_annos.mat', 'cars_train/'), _ALL_CARS],
-        'test': [('devkit/cars_test_annos_withlabels.mat', 'cars_test/'), _ALL_CARS],
-    },
-}
-# What else to say where the file is missing
-TRAPS = {
-    'devkit/cars_test_annos_withlabels.mat': ' (mind the underscore before withlabels, which some '
-    'descriptions leave out; cars_test_annos.mat has no labels)',
-}
-
+# of all hosts' data sets
+SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg', 'indices')
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
@@ -54,48 +38,37 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
         labelled: Whether annotation files must hold annotations.
 
     Raises:
-        DataError: As :func:`check_layout` and :func:`check_coco_config`.
+        DataError: As :func:`check_layout`, :func:`check_coco_config` and :func:`check_entries`, or
+            a setting or the names of the classes are none.
     """
     for leaf in leaf_configs(config):
+        check_settings({key: leaf.get(key) for key in SETTINGS})
+        if leaf.get('indices') in (0, []):  # of which mmengine can make no data set
+            raise DataError(f'indices is {leaf["indices"]}: give at least one sample')
         kind = leaf.get('type', '')
         kind = getattr(kind, '__name__', str(kind).rpartition('.')[2])  # a class or its name
         if kind in LAYOUTS:
             check_layout(kind, leaf.get('data_root') or '', leaf.get('split'))
         elif kind == 'CocoDataset':
             check_coco_config(leaf, labelled)
+        elif not leaf.get('backend_args'):
+            _check_places(leaf)
 
 
-def check_layout(kind: str, root: str, split: str | None = None) -> None:
-    """Check that the files and folders lie where a data set looks for them.
-
-    Args:
-        kind: A key of ``LAYOUTS``.
-        root: The ``data_root``; what is not on local disks is left alone.
-        split: The split that is read, by default the data set's own default.
-
-    Raises:
-        DataError: There is no such split, or files are missing; it says which are expected where.
-    """
-    splits = LAYOUTS[kind]
-    split = next(iter(splits)) if split is None else split
-    if split not in splits:
-        raise DataError(f'{kind} has no split {split!r}: set split to one of {tuple(splits)}')
-    if '://' in root:
-        return
-    folder = Path(root)
-    lacking = {
-        names: [name for name in names if not (folder / name).exists()] for names in splits[split]
-    }
-    names, missing = min(lacking.items(), key=lambda item: len(item[1]))
-    if missing:
-        where = str(folder) if folder.is_dir() else f'{folder}, a folder that is not there'
-        others = ''.join(f' (or {", ".join(other)})' for other in lacking if other != names)
-        some = f'; missing: {", ".join(missing)}' if len(missing) < len(names) else ''
-        traps = ''.join(TRAPS.get(name, '') for name in missing)
-        raise DataError(
-            f'{kind} ({split}) needs {", ".join(names)}{others} in {where}{some}{traps}; put them '
-            'there or set data_root'
-        )
+def _check_places(leaf: Mapping) -> None:
+    """Check the list of pictures that a config names, or else their folder."""
+    root, prefix = leaf.get('data_root') or '', leaf.get('data_prefix') or ''
+    images, maps = prefix, None
+    if isinstance(prefix, Mapping):
+        images, maps = prefix.get('img_path') or '', prefix.get('seg_map_path')
+    names = leaf.get('ann_file')
+    if names and maps and isinstance(names, str):  # mmsegmentation, which only asserts it
+        path = os.path.join(root, names)
+        if '://' not in path and not os.path.exists(path):
+            raise DataError(f'there is no file {path}, which lists the pictures: correct ann_file')
+    folder = os.path.expanduser(os.path.join(root, images))
+    if not names and folder and os.path.isdir(folder):
+        check_entries(folder)
 
 
 def check_pictures(paths: Sequence[str], what: str) -> None:
@@ -141,20 +114,24 @@ def _files_in(folder: str) -> set[str]:
 def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
     """Check that a data set holds samples and that pictures and annotations it will load exist.
 
-    Also warns of JPEG files that end too early: OpenCV fills them with grey and says nothing of it;
-    and tells which boxes a detector will not see. The processes of a job share the work, so all of
-    them must call; each folder is listed once, no file is asked for by itself.
+    Some samples are also opened: damaged files end the run now and not after days, and label maps
+    must be maps, of their pictures' size. It warns of files that end too early, which OpenCV fills
+    with grey, of labels that are no classes, and of files without a partner. The processes of a job
+    share the work, so all of them must call; each folder is listed once.
 
     Args:
         dataset: A data set of any host, also one that wraps others.
         name: What it is for, as ``train``.
-        complete: Open each JPEG file, with a bar of the progress; else ``PROBED`` of them, evenly
+        complete: Open each sample, with a bar of the progress; else ``PROBED`` of them, evenly
             spread over the data set.
 
     Raises:
-        DataError: In all processes: it is empty, or pictures or annotation files are missing, or
-            as :func:`check_coco`.
+        DataError: In all processes: it is empty; pictures or annotation files are missing, damaged,
+            or named outside of the data's folders; label maps cannot be used; or as
+            :func:`check_coco`.
     """
+    if not hasattr(dataset, '__len__'):
+        raise DataError(f'{dataset!r} is no data set: give one that has been built')
     if len(dataset) == 0:
         raise empty_dataset(dataset, name)
     for leaf in leaf_datasets(dataset):
@@ -162,7 +139,7 @@ def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
             continue  # not a list of local files
         found: dict | Exception
         try:
-            found = {kind: (len(paths), *paths[:1]) for kind, paths in _look(leaf, complete)}
+            found = {kind: (len(paths), *paths[:1]) for kind, paths in _look(leaf, name, complete)}
         except OSError as error:
             found = DataError(
                 f'the files of the {name} data set cannot be read ({error}): correct their rights, '
@@ -174,23 +151,49 @@ def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
         for part in parts:
             if isinstance(part, Exception):
                 raise part
-        for kind, cure in LACKS.items():
-            count, first = _sum(part[kind] for part in parts)
-            if count:
-                raise DataError(
-                    f'the {name} data set lacks {count} of {len(leaf)} {kind}, the first is '
-                    f'{first}: put them there, or correct {cure}'
-                )
-        count, first = _sum(part['truncated'] for part in parts)
+        _tell(leaf, name, complete, {kind: _sum(part[kind] for part in parts) for kind in parts[0]})
+
+
+def _tell(leaf: Any, name: str, complete: bool, found: Mapping[str, tuple[int, str]]) -> None:
+    """Raise or warn of what is wrong, by kind; each has a number and the first of the files."""
+    for kind, cure in LACKS.items():
+        count, first = found[kind]
         if count:
-            looked = len(leaf) if complete else min(len(leaf), PROBED)
-            print_log(
-                f'{count} of {looked} pictures of the {name} data set that were looked at are cut '
-                f'off, the first is {first}; their lower parts are read as grey'
-                + ('' if looked == len(leaf) else '; DataCheckHook(complete=True) looks at each'),
-                'current',
-                logging.WARNING,
+            raise DataError(
+                f'the {name} data set lacks {count} of {len(leaf)} {kind}, the first is {first}: '
+                f'put them there, or correct {cure}'
             )
+    looked = len(leaf) if complete else min(len(leaf), PROBED)
+    some = f'of {looked} %s of the {name} data set that were looked at'
+    more = '' if looked == len(leaf) else '; DataCheckHook(complete=True) looks at each'
+    count, first = found['damaged']
+    if count:
+        raise DataError(
+            f'{count} {some % "pictures"} cannot be read, the first is {first}: they are empty, '
+            f'damaged or no pictures, replace them or leave them out{more}'
+        )
+    count, first = found['unlabelled']
+    if count == looked and name == 'train':
+        raise DataError(
+            f'none {some % "label maps"} has a labelled pixel, the first is {first}: all pixels '
+            'are ignored (255), so there is nothing to learn; correct the maps, '
+            'reduce_zero_label or label_map'
+        )
+    texts = {
+        'truncated': f'{some % "pictures"} are cut off, the first is %s; their lower parts are '
+        f'read as grey{more}',
+        'unlabelled': f'{some % "label maps"} have no labelled pixel, all being ignored (255), the '
+        f'first is %s{more}',
+        'foreign': f'{some % "label maps"} hold labels that are none of the classes and not '
+        f'ignored (255), the first is %s; they count in no score{more}',
+        'without partner': f'files of the {name} data set have no partner and are left out, the '
+        f'first is %s; pictures end in {getattr(leaf, "img_suffix", "")}, their label maps in '
+        f'{getattr(leaf, "seg_map_suffix", "")}',
+    }
+    for kind, text in texts.items():
+        count, first = found[kind]
+        if count:
+            print_log(f'{count} {text % first}', 'current', logging.WARNING)
 
 
 def _sum(shares: Iterable[tuple]) -> tuple[int, str]:
@@ -199,7 +202,7 @@ def _sum(shares: Iterable[tuple]) -> tuple[int, str]:
     return sum(counts), next((first[0] for first in firsts if first), '')
 
 
-def _look(leaf: Any, complete: bool) -> Iterator[tuple[str, list[str]]]:
+def _look(leaf: Any, name: str, complete: bool) -> Iterator[tuple[str, list[str]]]:
     """Look at this process's share of the files of a data set; yield what is wrong, by kind."""
     rank, processes = get_dist_info()
     if rank == 0:
@@ -207,24 +210,47 @@ def _look(leaf: Any, complete: bool) -> Iterator[tuple[str, list[str]]]:
     size = len(leaf)
     share = range(size * rank // processes, size * (rank + 1) // processes)  # of few folders
     # The boxes of all pictures at once would need gigabytes: only the paths are kept.
-    infos = map(leaf.get_data_info, share)
-    # '' for none
-    paths = [(str(i.get('img_path') or ''), str(i.get('seg_map_path') or '')) for i in infos]
+    paths = [_paths(leaf, index) for index in share]
+    probe = Probe(leaf)
+    folders = [getattr(leaf, 'data_root', ''), *(getattr(leaf, 'data_prefix', None) or {}).values()]
+    folders = [folder for folder in folders if isinstance(folder, str) and folder]
+    if folders:
+        named = (path for pair in paths for path in pair if path)
+        check_inside(named, folders, f'the {name} data set')
     yield 'pictures', _missing(image for image, _ in paths if image)
-    loads_maps = _loads_maps(leaf)
-    yield 'annotation files', _missing(path for _, path in paths if path and loads_maps)
+    yield 'annotation files', _missing(path for _, path in paths if path and probe.loads_maps)
+    yield 'without partner', _without_partner(leaf) if rank == 0 and probe.loads_maps else []
 
     even = {*np.linspace(0, size - 1, PROBED).astype(int).tolist()}
     probed = share if complete else sorted(index for index in even if index in share)
     bar = ProgressBar(len(probed)) if complete and rank == 0 else None
-    truncated = []
+    found: dict[str, list[str]] = {
+        kind: [] for kind in ('damaged', 'truncated', 'unlabelled', 'foreign')
+    }
     for index in probed:
-        image, _ = paths[index - share.start]
-        if image.lower().endswith(('.jpg', '.jpeg')) and _ends_early(image):
-            truncated.append(image)
+        for kind, path in probe.look(index):
+            found[kind].append(path)
         if bar:
             bar.update()
-    yield 'truncated', truncated
+    yield from found.items()
+
+
+def _paths(leaf: Any, index: int) -> tuple[str, str]:
+    """Return picture and label map of a sample, '' for none."""
+    info = leaf.get_data_info(index)
+    return str(info.get('img_path') or ''), str(info.get('seg_map_path') or '')
+
+
+def _without_partner(leaf: Any) -> list[str]:
+    """Find pictures and label maps that a data set which lists its folder passes over."""
+    prefix = getattr(leaf, 'data_prefix', None) or {}
+    images, maps = prefix.get('img_path'), prefix.get('seg_map_path')
+    suffix = getattr(leaf, 'seg_map_suffix', '')
+    part = getattr(leaf, 'ann_file', '') or getattr(leaf, '_indices', None) is not None
+    if part or not (images and maps and suffix):
+        return []
+    named = [path for index in range(len(leaf)) for path in _paths(leaf, index)]
+    return [*find_unnamed(images, SUFFIXES, named), *find_unnamed(maps, suffix, named)]
 
 
 def empty_dataset(dataset: Any, name: str = '') -> DataError:
@@ -248,65 +274,3 @@ def empty_dataset(dataset: Any, name: str = '') -> DataError:
         + '; correct data_root, '
         'data_prefix or img_suffix, or put the data there'
     )
-
-
-def _loads_maps(dataset: Any) -> bool:
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    return any(
-        type(step).__name__ == 'LoadAnnotations' and getattr(step, 'with_seg', True)
-        for step in steps
-    )
-
-
-def _ends_early(path: str) -> bool:
-    """Tell whether a JPEG file lacks its end marker."""
-    if not os.path.isfile(path):  # missing, or not on local disks
-        return False
-    with open(path, 'rb') as file:
-        file.seek(max(0, os.path.getsize(path) - 4096))  # some cameras append a few bytes
-        return b'\xff\xd9' not in file.read()
-
-
-@TRANSFORMS.register_module()
-class CheckLabels:
-    """Refuse a label map that holds labels which are no classes; goes after ``LoadAnnotations``.
-
-    Reads ``gt_seg_map`` ``(H, W)`` and changes nothing. Without it, such a label ends in an error
-    inside the loss, on a GPU in a device-side assertion, that names neither file nor value.
-
-    Args:
-        num_classes: Labels ``0 .. num_classes - 1`` are classes.
-        ignore_index: The one further label that is allowed.
-
-    Raises:
-        DataError: On a call, names the file, the labels and how to repair it.
-    """
-
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-
-    def __call__(self, results: dict) -> dict:
-        """Return ``results`` as they came."""
-        labels = results['gt_seg_map']
-        # Masks of a byte a pixel; labels are sorted only where something is wrong.
-        wrong = (labels >= self.num_classes) & (labels != self.ignore_index)
-        if labels.dtype.kind == 'i':
-            wrong |= (labels < 0) & (labels != self.ignore_index)
-        if wrong.any():
-            values, counts = np.unique(labels[wrong], return_counts=True)
-            raise DataError(
-                f'{results.get("seg_map_path", "the label map")} holds label {values[0]} '
-                f'({counts[0]} pixels)'
-                + (f' and {len(values) - 1} more like it' if len(values) > 1 else '')
-                + f', allowed are 0 to {self.num_classes - 1} and {self.ignore_index} (ignored); '
-                'set num_classes to the number of classes, map labels with label_map or metainfo, '
-                'or set reduce_zero_label=True where 0 means no class'
-            )
-        return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(num_classes={self.num_classes}, '
-            f'ignore_index={self.ignore_index})'
-        )

@@ -18,6 +18,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from ..errors import DataError
+from .coco_masks import check_masks, loads_masks
 
 SHOWN = 10  # names of classes in a message
 
@@ -30,7 +31,7 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
-_ID = 'a number or text', lambda value: isinstance(value, int | str)
+_ID = 'a number or text', lambda value: type(value) in (int, str)
 _TEXT = 'text', lambda value: isinstance(value, str)
 _NUMBER = 'a finite number', _is_number
 # list -> what mmdetection reads of each of its entries
@@ -76,6 +77,8 @@ def read_coco(path: str) -> CocoFile:
         )
     try:
         content = json.loads(Path(path).read_text('utf-8'))
+    except OSError as error:
+        raise DataError(f'{path} cannot be read ({error.strerror}): correct its rights') from error
     except (ValueError, RecursionError) as error:  # ValueError: of JSON, or of its encoding
         raise DataError(f'{path} is no JSON file ({error}): fetch or write it anew') from error
     if not isinstance(content, dict):
@@ -259,9 +262,11 @@ def check_coco_config(config: Mapping, labelled: bool = True) -> None:
     Raises:
         DataError: As :func:`read_coco`, :func:`check_classes` and :func:`count_left_out`.
     """
-    if not config.get('ann_file'):
-        raise DataError('CocoDataset has no ann_file: set it to the file of annotations')
-    path = os.path.join(config.get('data_root') or '', config['ann_file'])
+    file = config.get('ann_file')
+    if not file or not isinstance(file, str):
+        what = f'ann_file={file!r}' if file else 'no ann_file'
+        raise DataError(f'CocoDataset has {what}: set it to the file of annotations')
+    path = os.path.join(config.get('data_root') or '', file)
     classes = (config.get('metainfo') or {}).get('classes')
     _look(path, classes if isinstance(classes, list | tuple) else None, labelled, config)
 
@@ -291,13 +296,18 @@ def _look(
     if '://' in path or settings.get('backend_args'):  # not on local disks
         return ()
     filters = {} if settings.get('test_mode') else settings.get('filter_cfg') or {}
+    min_size = filters.get('min_size', 0)
+    if not _is_number(min_size):
+        raise DataError(f'filter_cfg has min_size={min_size!r}: give a number of pixels')
     changed = os.stat(path).st_mtime_ns if os.path.isfile(path) else None
     has_annotations, said = _check(
         path,
         changed,
         classes and tuple(classes),
         filters.get('filter_empty_gt', False),
-        filters.get('min_size', 0),
+        min_size,
+        not settings.get('test_mode'),
+        loads_masks(settings.get('pipeline')),
     )
     if labelled and not has_annotations:
         raise _lacks(path, 'annotations')
@@ -306,10 +316,34 @@ def _look(
 
 @lru_cache(maxsize=8)  # the looks before and after a data set is built ask for the same
 def _check(
-    path: str, changed: int | None, classes: tuple | None, filter_empty: bool, min_size: float
+    path: str,
+    changed: int | None,
+    classes: tuple | None,
+    filter_empty: bool,
+    min_size: float,
+    trained: bool,
+    masks: bool,
 ) -> tuple[bool, Sequence[str]]:
     file = read_coco(path)
     if classes is None:
         return file.labelled, ()
     check_classes(file, classes)
-    return file.labelled, count_left_out(file, classes, filter_empty, min_size)
+    said = count_left_out(file, classes, filter_empty, min_size)
+    known = [
+        entry for entry in file.annotations if file.categories[entry['category_id']] in classes
+    ]
+    used = [
+        entry
+        for entry in known
+        if not entry.get('ignore') and _is_used(entry, file.images[entry['image_id']])
+    ]
+    if trained and known and all(entry.get('iscrowd') for entry in used):
+        raise DataError(
+            f'no box of {path} is left to train on: of {len(known)} annotations of the classes, '
+            f'{len(known) - len(used)} cannot be used, being outside of their pictures or less '
+            f'than a pixel wide or high, and {len(used)} are crowds, which are ignored; correct '
+            'bbox, area and iscrowd'
+        )
+    if masks:
+        said = [*said, *check_masks(path, used, file.images)]
+    return file.labelled, said

@@ -12,7 +12,10 @@ from mmengine.dataset import BaseDataset
 
 from ..errors import DataError
 from ..registry import DATASETS
-from .checks import check_layout, check_pictures
+from .checks import check_pictures
+from .layouts import check_layout
+from .names import check_inside
+from .settings import check_settings
 
 SPLITS = {'train': 1, 'test': 0}  # as train_test_split.txt writes them
 
@@ -42,8 +45,8 @@ class NABirds(BaseDataset):
         max_refetch: As there: how often to take another one.
 
     Raises:
-        DataError: There is no such split; on reading, files, lines, classes or pictures are missing
-            or contradict each other.
+        DataError: There is no such split, or an argument is of another kind; on reading, files,
+            lines, classes or pictures are missing, contradict each other or lead out of the folder.
     """
 
     METAINFO: dict = {}
@@ -60,15 +63,17 @@ class NABirds(BaseDataset):
         lazy_init: bool = False,
         max_refetch: int = 1000,
     ) -> None:
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             raise DataError(f'NABirds has no split {split!r}: set split to one of {tuple(SPLITS)}')
+        given = {'data_root': data_root, 'metainfo': metainfo, 'pipeline': pipeline}
+        check_settings({**given, 'indices': indices})
         self.split = split
         self.class_ids: tuple[int, ...] = ()
         self.names: dict[int, str] = {}
         super().__init__(
             ann_file='images.txt',
             metainfo=metainfo,
-            data_root=data_root,
+            data_root=data_root or '',
             data_prefix={'img_path': 'images'},
             indices=indices,
             serialize_data=serialize_data,
@@ -116,7 +121,9 @@ class NABirds(BaseDataset):
             for key, number in splits.items()
             if number == SPLITS[self.split]
         ]
-        check_pictures([info['img_path'] for info in data], f'NABirds ({self.split})')
+        pictures = [info['img_path'] for info in data]
+        check_inside(pictures, [self.data_root], str(Path(self.data_root, 'images.txt')))
+        check_pictures(pictures, f'NABirds ({self.split})')
         return data
 
     def load_hierarchy(self) -> dict[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from ..datasets.wrappers import leaf_datasets
@@ -43,8 +44,8 @@ class HyperspectralHook(Hook):
     truth) and ``scores.json``: scores in percent, those of each class, the seconds of the test.
 
     Raises:
-        UserError: Not a hyperspectral data set, no ``HyperspectralMetric`` to test with, or a
-            checkpoint that was trained otherwise.
+        UserError: Not a hyperspectral data set, or one of more classes than the model tells apart,
+            no ``HyperspectralMetric`` to test with, or a checkpoint that was trained otherwise.
     """
 
     def __init__(self) -> None:
@@ -52,12 +53,18 @@ class HyperspectralHook(Hook):
         self.validation: dict[int, float] = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Log the split report."""
+        """Check that the model knows all classes, and log the split report."""
         dataset = _dataset(runner)
         if not hasattr(dataset, 'split_report'):
             raise UserError(
                 'HyperspectralHook needs a HyperspectralDataset, but the config has a '
                 f'{type(dataset).__name__}: take the hook out of custom_hooks'
+            )
+        classes, known = len(dataset.metainfo['classes']), _num_classes(runner)
+        if known is not None and classes > known:
+            raise UserError(
+                f'the scene has {classes} classes and the head of the model num_classes={known}: '
+                'set it to the number of classes, or leave classes out with label_map'
             )
         runner.logger.info('\n' + dataset.split_report())
 
@@ -171,6 +178,13 @@ def _dataset(runner: Runner) -> Any:
     dataset = name and getattr(runner, f'_{name}_loop').dataloader.dataset
     leaves = list(leaf_datasets(dataset))
     return leaves[0] if len(leaves) == 1 else dataset
+
+
+def _num_classes(runner: Runner) -> int | None:
+    """Return how many classes the model tells apart, None if it does not say."""
+    model = getattr(runner, 'model', None)
+    model = model.module if is_model_wrapper(model) else model
+    return getattr(getattr(model, 'head', None), 'num_classes', None)
 
 
 def _metric(runner: Runner) -> HyperspectralMetric:

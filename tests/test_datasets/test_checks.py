@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.runner import BaseLoop
 
-from mmvit_plugins.datasets import CheckLabels, check_dataset, checks
+from mmvit_plugins.datasets import CheckLabels, check_dataset, checks, probing
 from mmvit_plugins.datasets.checks import LAYOUTS, check_layouts
 from mmvit_plugins.engine.hooks import DataCheckHook
 from mmvit_plugins.errors import DataError
@@ -138,7 +138,7 @@ def test_few_jpegs_are_opened_unless_all_are_asked_for(samples, monkeypatch):
     opened, said = [], []
     monkeypatch.setattr(checks, 'PROBED', 2)
     monkeypatch.setattr(checks, 'print_log', lambda message, *_: said.append(message))
-    monkeypatch.setattr(checks, '_ends_early', lambda path: opened.append(path) or True)
+    monkeypatch.setattr(probing, '_ends_early', lambda path: opened.append(path) or True)
     paths = [sample['img_path'] for sample in samples]
     check_dataset(Files(samples), 'train')
     assert opened == [paths[0], paths[2]]

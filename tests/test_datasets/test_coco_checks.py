@@ -470,3 +470,64 @@ def test_the_hook_checks_each_loop_and_reads_a_file_once(write, build, logged, m
     loops['_train_loop'] = Loop(build(good, ('bird', 'cat')))
     with pytest.raises(DataError, match='list the classes in that order'):
         DataCheckHook().before_run(SimpleNamespace(**loops, _test_loop=None))
+
+
+MASKED = dict(pipeline=[dict(type='LoadAnnotations', with_bbox=True, with_mask=True)])
+TRIANGLE = [1, 1, 20, 1, 20, 20.5]
+FULL = dict(size=[80, 100], counts=[4000, 4000])
+
+
+def masked(mask):
+    data = content()
+    for entry in data['annotations']:
+        entry['segmentation'] = [TRIANGLE]
+    data['annotations'][1]['segmentation'] = mask
+    return data
+
+
+@pytest.mark.parametrize(
+    'mask',
+    [
+        *(None, [], 'x', 5, TRIANGLE, [[[1, 1], [2, 2], [3, 3]]], [[1, 1, 2, 2, 3, '3']]),
+        *([[1, 1, 2, 2, 3, NAN]], dict(FULL, size=[100, 80]), dict(FULL, counts=[9000])),
+        *(dict(FULL, counts=[-1, 8001]), dict(FULL, counts='é'), dict(counts=[8000])),
+    ],
+)
+def test_masks_of_other_forms_are_refused_where_they_are_loaded(write, mask):
+    path = write(masked(mask))
+    with pytest.raises(DataError, match='the annotation 12 of 7.jpg has segmentation=.*give polyg'):
+        check_layouts(dict(dataset=config(path, **MASKED)))
+    check_layouts(dict(dataset=config(path)))
+
+
+@pytest.mark.parametrize('mask', [[TRIANGLE, TRIANGLE], FULL, dict(FULL, counts='PY`0')])
+def test_good_masks_pass(write, mask):
+    check_layouts(dict(dataset=config(write(masked(mask)), **MASKED)))
+
+
+def test_masks_without_a_polygon_are_told(write):
+    file = read_coco(write(masked([[1, 1, 2, 2]])))
+    said = coco_checks.check_masks(file.path, file.annotations, file.images)
+    assert said[0].startswith('1 masks in') and 'that of annotation 12' in said[0]
+
+
+@pytest.mark.parametrize('wrong', [dict(iscrowd=1), dict(bbox=[-50, -50, 10, 10])])
+def test_sets_of_boxes_that_are_not_trained_on_are_refused(write, wrong):
+    data = content()
+    for entry in data['annotations'][1:]:
+        entry.update(wrong)
+    check_layouts(dict(dataset=config(write(data))))
+    data['annotations'][0].update(wrong)
+    path = write(data, 'all.json')
+    with pytest.raises(DataError, match='no box of .* is left to train on: of 4 annotations'):
+        check_layouts(dict(dataset=config(path)))
+    check_layouts(dict(dataset=config(path, test_mode=True)))
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'words'),
+    [(dict(ann_file=5), 'ann_file=5'), (dict(filter_cfg=dict(min_size='a')), "min_size='a'")],
+)
+def test_settings_of_another_kind(write, wrong, words):
+    with pytest.raises(DataError, match=words):
+        check_layouts(dict(dataset=config(write(content())) | wrong))

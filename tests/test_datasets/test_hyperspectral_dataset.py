@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from mmvit_plugins.datasets import HyperspectralDataset, check_dataset
 from mmvit_plugins.datasets.hyperspectral import (
     build_band_transform,
+    dataset,
     restore_band_transform,
 )
 from mmvit_plugins.errors import DataError
@@ -371,3 +372,64 @@ def test_a_scene_of_one_pixel(make):
         make(labels=None, window_size=1, **one)
     with pytest.raises(DataError, match='no test pixel'):
         make(labels=np.ones((1, 1), np.uint8), window_size=1, **identity, **one)
+
+
+@pytest.mark.parametrize(
+    ('name', 'values'),
+    {
+        'scene': [5, []],
+        'data_root': [5],
+        'image': [5, (1, 2), ('a',)],
+        'labels': [5],
+        'classes': ['ab', 5, [1, 2]],
+        'palette': [5, [1, 2], [['a', 'b', 'c']] * 9],
+        'label_map': [5, [1], {1: 'b'}, {1: None}, {1.5: 2}, {1: -1}],
+        'split_cfg': [5, 'x', [1]],
+        'pipeline': [5, 'x', [5]],
+        'metainfo': [5, dict(classes='ab')],
+        'indices': ['a', 2.5, [10**6]],
+    }.items(),
+)
+def test_arguments_of_another_kind(tmp_path, name, values):
+    arguments = save_halves(tmp_path, 2)
+    for value in values:
+        with pytest.raises(DataError, match='(is|must be|maps|names|classes=).*'):
+            HyperspectralDataset(**{**arguments, name: value})
+
+
+def save_halves(folder, highest, cube=None):
+    """Save a scene of two halves, labelled 1 and ``highest``; return how it is loaded."""
+    if cube is None:
+        cube = np.random.RandomState(0).rand(12, 12, 5)
+    np.save(folder / 'cube.npy', cube)
+    np.save(folder / 'labels.npy', np.repeat([1, highest], 72).reshape(12, 12))
+    files = {'image': str(folder / 'cube.npy'), 'labels': str(folder / 'labels.npy')}
+    return dict(files, window_size=3, band_transform=dict(type='Standardize'))
+
+
+def test_a_band_without_numbers_is_named(tmp_path):
+    cube = np.random.RandomState(0).rand(12, 12, 5)
+    cube[..., 3] = np.nan
+    arguments = save_halves(tmp_path, 2, cube)
+    with pytest.raises(DataError, match='no finite number in 1 of 5 bands, the first is band 3'):
+        HyperspectralDataset(**arguments)
+    assert len(HyperspectralDataset(**arguments, drop_bands=[3]))
+
+
+def test_classes_without_training_pixels_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(dataset, 'print_log', lambda text, *_: said.append(text))
+    for highest in (2, 9):
+        HyperspectralDataset(**save_halves(tmp_path, highest))
+    assert len(said) == 1
+    assert said[0].startswith('7 of 9 classes of cube have no pixel to train on')
+    assert 'class 2, class 3' in said[0]
+
+
+def test_why_it_cannot_be_built_is_said_when_it_is_built_lazily(tmp_path):
+    """As the runner asks for its list once more, to tell whether it is empty."""
+    arguments = save_halves(tmp_path, 2)
+    (tmp_path / 'cube.npy').write_text('no cube')
+    lazy = HyperspectralDataset(**arguments, lazy_init=True)
+    with pytest.raises(DataError, match='cube.npy cannot be read'):
+        lazy.load_data_list()

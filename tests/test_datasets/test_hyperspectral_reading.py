@@ -1,7 +1,9 @@
 """Reading cubes and label maps: every format gives the same array, broken files say so."""
 
+import pickle
 import sys
 import warnings
+import zipfile
 
 import h5py
 import numpy as np
@@ -271,3 +273,117 @@ def test_no_georeference(tmp_path, kind, recwarn):
     path = save(tmp_path, kind)
     assert read_georeference(path) is None
     assert not recwarn.list
+
+
+def hdf5(path, fill):
+    with h5py.File(path, 'w', userblock_size=512) as file:
+        fill(file)
+    return path
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((6, 5, 4), 'u2')
+    layout[:] = h5py.VirtualSource('other.mat', 'scene', shape=(6, 5, 4))
+    file.create_virtual_dataset('scene', layout)
+
+
+def through_a_group(file):
+    file.create_group('group')['out'] = h5py.ExternalLink('other.mat', '/')
+    file['scene'] = h5py.SoftLink('/group/out/scene')
+
+
+ELSEWHERE = {
+    'link': lambda file: file.__setitem__('scene', h5py.ExternalLink('other.mat', 'scene')),
+    'soft link': through_a_group,
+    'storage': lambda file: file.create_dataset(
+        'scene', (6, 5, 4), 'u2', external=[('other.raw', 0, 240)]
+    ),
+    'virtual': virtual,
+}
+
+
+@pytest.mark.parametrize('kind', ELSEWHERE)
+def test_hdf5_files_whose_numbers_lie_elsewhere(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    save_hdf5(tmp_path / 'other.mat', scene=CUBE)
+    (tmp_path / 'other.raw').write_bytes(CUBE.tobytes())
+    path = hdf5(tmp_path / 'scene.mat', ELSEWHERE[kind])
+    with pytest.raises(
+        DataError, match=r'scene.mat \(scene\) (names 1 files that lead out|is a link)'
+    ):
+        open_cube(path)
+
+
+def test_a_link_inside_of_a_file_is_followed(tmp_path):
+    def fill(file):
+        file.create_group('group')['cube'] = CUBE.T
+        file['scene'] = h5py.SoftLink('/group/cube')
+
+    cube = open_cube(hdf5(tmp_path / 'scene.mat', fill))
+    np.testing.assert_array_equal(cube[0:4], CUBE)
+
+
+def test_a_vrt_under_the_name_of_a_tiff(tmp_path):
+    save_tiff(tmp_path / 'other.tif', CUBE)
+    path = tmp_path / 'scene.tif'
+    path.write_text('<VRTDataset rasterXSize="5" rasterYSize="4"><VRTRasterBand/></VRTDataset>')
+    with pytest.raises(DataError, match='is a VRT, which only names other files'):
+        open_cube(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [('/etc/passwd', 'lead out of the data'), ('other.img', 'names the raw file other.img, but')],
+)
+def test_an_envi_header_that_names_another_file(tmp_path, name, words):
+    header = save_envi(tmp_path / 'scene.img', CUBE, **{'data file': name})
+    with pytest.raises(DataError, match=words):
+        open_cube(header)
+    header = save_envi(tmp_path / 'scene.img', CUBE, **{'data file': 'scene.img'})
+    np.testing.assert_array_equal(open_cube(header), CUBE)
+
+
+def claim(path):
+    """Write a .npy file that claims terabytes."""
+    np.save(path, CUBE)
+    path.write_bytes(path.read_bytes().replace(b'(4, 5, 6), ', b'(9999999, 99999, 999), ', 1))
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz', 'mat', 'hdr'])
+def test_claims_of_terabytes_are_refused_before_anything_is_read(tmp_path, kind):
+    path = tmp_path / f'scene.{kind}'
+    if kind == 'npy':
+        claim(path)
+    elif kind == 'npz':
+        claim(tmp_path / 'a.npy')
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.write(tmp_path / 'a.npy', 'a.npy')
+    elif kind == 'mat':
+        shape = (10**5, 10**5, 10**3)
+        hdf5(path, lambda file: file.create_dataset('a', shape, 'f4', chunks=(100, 100, 10)))
+    else:
+        save_envi(tmp_path / 'scene.img', CUBE, lines=10**9)
+    with pytest.raises(DataError, match='claims to hold|cut off|cannot be read'):
+        open_cube(path)
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path / 'ran').touch, ()
+
+    np.save(tmp_path / 'object.npy', np.array([Evil()]), allow_pickle=True)
+    np.savez(tmp_path / 'object.npz', a=np.array([Evil()]))
+    (tmp_path / 'pickle.npy').write_bytes(pickle.dumps(Evil()))
+    (tmp_path / 'pickle.npz').write_bytes(pickle.dumps(Evil()))
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(DataError, match='object|pickle'):
+            open_cube(path)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('path', [None, 5, [], b'scene.npy'])
+def test_what_is_no_path(path):
+    for read in (open_cube, list_variables, read_variable, read_georeference):
+        with pytest.raises(DataError, match='a file is wanted, not'):
+            read(path)

@@ -202,3 +202,19 @@ def test_damaged_hierarchy(root, damage, words):
     with pytest.raises(DataError) as caught:
         data.load_hierarchy()
     assert words.format(root=root) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [dict(data_root=5), dict(metainfo=5), dict(metainfo=dict(classes='ab')), dict(pipeline='x')],
+)
+def test_arguments_of_another_kind(wrong):
+    with pytest.raises(DataError, match=r'(is|classes=).*: give|no file: give'):
+        NABirds(**wrong)
+
+
+def test_names_that_lead_out(root):
+    file = root / 'images.txt'
+    file.write_text(file.read_text().replace('0295/b-1.jpg', '../../../etc/b-1.jpg'))
+    with pytest.raises(DataError, match=r'images.txt names 1 files that lead out of the data'):
+        NABirds(str(root))

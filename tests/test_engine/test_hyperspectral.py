@@ -256,3 +256,11 @@ def test_a_run_without_the_metric_or_the_data_is_refused(trained, tmp_path):
     runner._train_dataloader['dataset'] = {'type': 'OtherDataset', 'samples': [0]}
     with pytest.raises(UserError, match='needs a HyperspectralDataset, .* an? OtherDataset: take'):
         runner.train()
+
+
+def test_a_scene_of_more_classes_than_the_model_has_is_refused(tmp_path):
+    runner = build(tmp_path)
+    runner.model.head = nn.Module()
+    runner.model.head.num_classes = 5
+    with pytest.raises(UserError, match='the scene has 6 classes and the head .* num_classes=5'):
+        runner.train()

@@ -127,7 +127,7 @@ def label(data: Path) -> None:
         (annotation, r'the train data set lacks 1 of 8 annotation files, the first is .*/5\.png'),
         (
             garbage,
-            r'failed to load image: .*images/training/\d\.jpg; the file is no picture or is dam',
+            r'8 of 8 pictures of the train .* cannot be read, the first is .*training/0\.jpg',
         ),
         (label, r'training/\d\.png holds label 7 \(4096 pixels\), allowed are 0 to 2 and 255'),
     ],

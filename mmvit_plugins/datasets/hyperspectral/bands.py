@@ -43,6 +43,7 @@ class BandTransform:
             DataError: There is no pixel, some are not finite, or what the transform needs is
                 missing.
         """
+        pixels = self._numbers(pixels)
         if pixels.ndim != 2 or not pixels.size:
             raise DataError(
                 f'{type(self).__name__} is fitted to spectra (n, B), but got an array of shape '
@@ -72,6 +73,7 @@ class BandTransform:
         """
         if self.in_bands is None:
             raise ValueError(f'{type(self).__name__} is not fitted yet: call fit')
+        array = self._numbers(array)
         if array.shape[-1] != self.in_bands:
             raise DataError(
                 f'the cube has {array.shape[-1]} bands, but the band transform was fitted to '
@@ -85,6 +87,14 @@ class BandTransform:
             out[start : start + len(part)] = self._apply(part)
             start += len(part)
         return out.reshape(*array.shape[:-1], self.out_bands)
+
+    def _numbers(self, array: np.ndarray) -> np.ndarray:
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in 'biuf' or not array.ndim:
+            kind = getattr(array, 'dtype', type(array).__name__)
+            raise DataError(
+                f'{type(self).__name__} takes an array of real numbers (..., B), not {kind}'
+            )
+        return array
 
     def state_dict(self) -> dict:
         """Return type, arguments and fitted arrays as Python lists, numbers and strings."""

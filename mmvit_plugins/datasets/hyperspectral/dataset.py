@@ -1,5 +1,6 @@
 """The data set of a hyperspectral scene: one sample for each pixel, windows cut when asked for."""
 
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.logging import print_log
 
 from ...errors import DataError
 from ...registry import DATASETS
+from ..settings import check_settings
 from .bands import BandTransform, build_band_transform
 from .labels import labels_hash
 from .scenes import Scene, load_scene
@@ -108,6 +111,8 @@ class HyperspectralDataset(BaseDataset):
         lazy_init: bool = False,
         max_refetch: int = 1000,
     ) -> None:
+        given = {'split_cfg': split_cfg, 'pipeline': pipeline, 'metainfo': metainfo}
+        check_settings({**given, 'indices': indices})
         _check_choice('split', split, (*PARTS, 'labelled', 'all'))
         _check_choice('fit_on', fit_on, FIT_ON)
         _check_choice('pad_mode', pad_mode, PAD_MODES)
@@ -140,7 +145,7 @@ class HyperspectralDataset(BaseDataset):
         )
         super().__init__(
             metainfo=metainfo,
-            data_root=data_root,
+            data_root=data_root or '',
             data_prefix={},
             indices=indices,
             serialize_data=False,  # an array of pixels; what serializing is for needs no help
@@ -154,8 +159,7 @@ class HyperspectralDataset(BaseDataset):
         """Load, split, transform and pad the scene, or take it over from a data set like this."""
         if self._fully_initialized:
             return
-        scene = load_scene(**self._source)
-        self._prepared = _prepare(scene, self._settings)
+        scene = self._load().scene
         settings = dict(self._settings)
         own = {
             'classes': scene.classes,
@@ -172,13 +176,18 @@ class HyperspectralDataset(BaseDataset):
         self._metainfo = _plain({**own, **settings, **state, **self._metainfo})
         super().full_init()
 
+    def _load(self) -> '_Prepared':
+        if not hasattr(self, '_prepared'):
+            self._prepared = _prepare(load_scene(**self._source), self._settings)
+        return self._prepared
+
     def load_data_list(self) -> np.ndarray:
         """Return the flat pixel index of every sample, ``(n,)`` int64, in raster order.
 
         Raises:
-            DataError: There are none.
+            DataError: There are none, or the scene cannot be loaded.
         """
-        height, width = self._prepared.scene.cube.shape[:2]
+        height, width = self._load().scene.cube.shape[:2]
         if self.split == 'all':
             return np.arange(height * width)
         split = self._prepared.split
@@ -270,6 +279,10 @@ class HyperspectralDataset(BaseDataset):
     def _get_unserialized_subset(self, indices: int | Sequence[int]) -> np.ndarray:
         if isinstance(indices, int):
             return self.data_list[:indices] if indices >= 0 else self.data_list[indices:]
+        count = len(self.data_list)
+        wrong = [index for index in indices if not -count <= index < count]
+        if wrong:
+            raise DataError(f'indices names sample {wrong[0]}, there are {count}: correct it')
         return self.data_list[list(indices)]
 
     def __repr__(self) -> str:
@@ -319,6 +332,7 @@ def _prepare(scene: Scene, settings: Mapping) -> _Prepared:
             split = make_split(
                 scene.labels, settings['split_cfg'], size, scene.train_labels, scene.test_labels
             )
+            _tell_untrained(scene, split)
         chosen = _fit_mask(scene, split, size, settings['fit_on'])
         pixels = scene.cube.reshape(-1, scene.cube.shape[2]) if chosen.all() else scene.cube[chosen]
         labels = None if split is None else np.where(split.parts == TRAIN, split.labels, 0)[chosen]
@@ -327,6 +341,19 @@ def _prepare(scene: Scene, settings: Mapping) -> _Prepared:
         padded.flags.writeable = False
         prepared = _PREPARED[key] = _Prepared(scene, split, transform, padded)
     return prepared
+
+
+def _tell_untrained(scene: Scene, split: Split) -> None:
+    untrained = np.flatnonzero(split.counts(TRAIN, len(scene.classes)) == 0)
+    if untrained.size:
+        names = ', '.join(scene.classes[label] for label in untrained[:5])
+        print_log(
+            f'{len(untrained)} of {len(scene.classes)} classes of {scene.name} have no pixel to '
+            f'train on, so no network can learn them ({names}): correct the labels, leave the '
+            'classes out with label_map, or change split_cfg',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _fit_mask(scene: Scene, split: Split | None, window_size: int, fit_on: str) -> np.ndarray:

@@ -69,7 +69,8 @@ def _locate(kind: str, source: Source, folders: Sequence[Path]) -> tuple[Path, s
     """Turn what the user gives into a path that exists and a variable."""
     if isinstance(source, str | Path):
         source = source, None
-    if len(source) != 2:
+    pair = isinstance(source, Sequence) and len(source) == 2
+    if not pair or not isinstance(source[0], str | Path):
         raise DataError(f'{kind} must be a file or (file, variable), not {source}')
     path, variable = Path(source[0]), source[1]
     found = path if path.is_file() else _look_up(path, folders)

@@ -26,11 +26,14 @@ def check_labels(values: np.ndarray, name: str) -> np.ndarray:
     Raises:
         DataError: It is no map, or holds what is no label.
     """
-    values = np.asarray(values)
+    try:
+        values = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f'{name} has rows of different length: give an array (H, W)') from error
     if values.ndim != 2:
         raise DataError(
-            f'{name} has the shape {times(values.shape)}, a label map is height x width: name the '
-            'variable that holds it'
+            f'{name} has the shape {times(values.shape) or 1}, a label map is height x width: name '
+            'the variable that holds it'
         )
     if values.dtype.kind in 'biuf':
         with np.errstate(invalid='ignore'):  # NaN is found to be none

@@ -4,8 +4,10 @@ Shapes are always ``(H, W)`` and ``(H, W, B)`` with ``B`` bands, whatever order 
 """
 
 import importlib
-import re
+import math
+import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +17,14 @@ import numpy as np
 import scipy.io
 
 from ...errors import DataError
+from ..names import check_inside
+from . import envi
 
-ENVI_TYPES = {1: 'u1', 2: 'i2', 3: 'i4', 4: 'f4', 5: 'f8', 12: 'u2', 13: 'u4', 14: 'i8', 15: 'u8'}
-# The order of a raw file's axes, and how they are turned into (lines, samples, bands)
-ENVI_ORDERS = {'bsq': ('bls', (1, 2, 0)), 'bil': ('lbs', (0, 2, 1)), 'bip': ('lsb', (0, 1, 2))}
-ENVI_DATA = ('.img', '.raw', '.dat', '.bin', '.bsq', '.bil', '.bip')
 HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
+DRIVERS = dict.fromkeys(('.tif', '.tiff'), 'GTiff')  # of GDAL, which would try all it knows
+# A file that claims more numbers than this, and this many for each of its bytes, is damaged:
+# deflate packs 1032 of the same byte into one.
+LARGE, PACKED = 2**30, 10_000
 
 
 class LazyArray:
@@ -64,6 +68,7 @@ class _Variable(NamedTuple):
 
     shape: tuple[int, ...]
     open: Callable[[], Any]
+    packed: bool = True  # whether the file may be smaller than its numbers
 
 
 def list_variables(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -73,7 +78,7 @@ def list_variables(path: str | Path) -> dict[str, tuple[int, ...]]:
         DataError: The file is missing, damaged or of no known kind.
         ImportError: The file needs h5py or rasterio, which is not installed.
     """
-    return {name: variable.shape for name, variable in _variables(Path(path)).items()}
+    return {name: variable.shape for name, variable in _variables(_as_path(path)).items()}
 
 
 def read_variable(
@@ -97,7 +102,7 @@ def read_variable(
         DataError: The file is missing, damaged or of no known kind, or no or several variables fit.
         ImportError: The file needs h5py or rasterio, which is not installed.
     """
-    path = Path(path)
+    path = _as_path(path)
     array = _choose(path, variable, ndim, size)[:]
     return array[..., 0] if ndim == 2 and array.ndim == 3 else array
 
@@ -120,7 +125,7 @@ def open_cube(path: str | Path, variable: str | None = None) -> Any:
         DataError: As ``read_variable``.
         ImportError: As ``read_variable``.
     """
-    return _choose(Path(path), variable, 3, None)
+    return _choose(_as_path(path), variable, 3, None)
 
 
 def read_georeference(path: str | Path) -> dict[str, Any] | None:
@@ -132,16 +137,18 @@ def read_georeference(path: str | Path) -> dict[str, Any] | None:
         neither.
 
     Raises:
+        DataError: The file is missing or damaged.
         ImportError: The file says it, but rasterio is not installed.
     """
-    path = Path(path)
+    path = _as_path(path)
+    _check_there(path)
     kind = path.suffix.lower()
     if kind not in ('.tif', '.tiff'):
-        header = None if kind in ('.mat', '.npy', '.npz') else _envi_header(path)
-        if header is None or 'map info' not in _envi_fields(header):
+        header = None if kind in ('.mat', '.npy', '.npz') else envi.find_header(path)
+        if header is None or 'map info' not in envi.read_fields(header):
             return None
-        path = _envi_data(path, header)
-    with _open_raster(path) as source:
+        path = envi.find_data(path, header)
+    with _damaged(path), _open_raster(path) as source:
         if source.crs is None and source.transform.is_identity:
             return None
         return {
@@ -159,7 +166,7 @@ def _choose(
     listing = f'it holds {listing}' if listing else 'it holds no arrays of numbers'
     wanted = {2: 'label map (H x W)', 3: 'cube (H x W x B)'}.get(ndim, 'array')
     if variable is not None:
-        if variable not in variables:
+        if not isinstance(variable, str) or variable not in variables:
             raise DataError(f'{path} has no variable {variable!r}: {listing}; name one of these')
         if not _fits(variables[variable].shape, ndim):
             raise DataError(f'{variable} in {path} is no {wanted}: {listing}; name another one')
@@ -192,6 +199,12 @@ def times(shape: Sequence[int]) -> str:
 
 
 def _opened(path: Path, variable: _Variable) -> Any:
+    claimed, size = math.prod(variable.shape), path.stat().st_size
+    if variable.packed and claimed > max(LARGE, PACKED * size):
+        raise DataError(
+            f'{path} claims to hold {times(variable.shape)} numbers in {size} bytes: it is damaged '
+            'or cut off; fetch it again'
+        )
     with _damaged(path):
         array = variable.open()
     if array.dtype.kind not in 'biuf':
@@ -204,8 +217,13 @@ def _damaged(path: Path) -> Iterator[None]:
     """Turn what the libraries raise on a broken file into one sentence."""
     try:
         yield
-    except (DataError, ImportError, MemoryError):
+    except (DataError, ImportError):
         raise
+    except MemoryError as error:
+        raise DataError(
+            f'{path} needs more memory than there is ({error}): give a part of the scene, or use a '
+            'machine with more'
+        ) from error
     except Exception as error:  # each library raises its own kinds
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise DataError(
@@ -214,10 +232,20 @@ def _damaged(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _variables(path: Path) -> dict[str, _Variable]:
-    """List the arrays of numbers in a file."""
+def _as_path(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f'a file is wanted, not {path!r}: give its path')
+    return Path(path)
+
+
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise DataError(f'there is no file {path}: correct the path or put it there')
+
+
+def _variables(path: Path) -> dict[str, _Variable]:
+    """List the arrays of numbers in a file."""
+    _check_there(path)
     readers = {
         '.mat': _matlab,
         '.npy': _numpy,
@@ -258,6 +286,8 @@ def _hdf5(path: Path) -> dict[str, _Variable]:
         return LazyArray(path, shape, dtype, lambda first, stop: read(name, first, stop))
 
     with h5py.File(path, 'r') as file:
+        for name in file:
+            _check_own(h5py, file, name, path)
         found = {
             name: (data.shape[::-1], data.dtype)
             for name, data in file.items()
@@ -272,9 +302,34 @@ def _hdf5(path: Path) -> dict[str, _Variable]:
     }
 
 
+def _check_own(h5py: Any, file: Any, name: str, path: Path) -> None:
+    """Refuse an entry of an HDF5 file whose numbers lie in another file; none is opened for it."""
+    link, entry = file.get(name, getlink=True), f'{path} ({name})'
+    if isinstance(link, h5py.SoftLink):  # may lead through a group that is elsewhere
+        steps = [part for part in link.path.split('/') if part]
+        inner = ['/'.join(steps[: count + 1]) for count in range(len(steps))]
+        for step in inner:
+            link = file.get(step, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise DataError(f'{entry} is a link to {step}: save the numbers under their name')
+    if isinstance(link, h5py.ExternalLink):
+        check_inside([link.filename], (), entry)
+    data = file[name]
+    if isinstance(data, h5py.Dataset):
+        named = [source for source, *_ in data.external or ()]
+        if data.is_virtual:
+            named += [source.file_name for source in data.virtual_sources()]
+        check_inside([source for source in named if source != '.'], (), entry)
+
+
 def _numpy(path: Path) -> dict[str, _Variable]:
+    with path.open('rb') as file:
+        if file.read(6) != b'\x93NUMPY':  # numpy would offer to unpickle it
+            raise ValueError('it does not begin as .npy files do')
     array = np.load(path, mmap_mode='r', allow_pickle=False)
-    return {path.stem: _Variable(array.shape, lambda: array)} if array.dtype.kind in 'biuf' else {}
+    if array.dtype.kind not in 'biuf':
+        return {}
+    return {path.stem: _Variable(array.shape, lambda: array, packed=False)}
 
 
 def _numpy_archive(path: Path) -> dict[str, _Variable]:
@@ -282,6 +337,8 @@ def _numpy_archive(path: Path) -> dict[str, _Variable]:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
 
+    if not zipfile.is_zipfile(path):
+        raise ValueError('it is no zip file, as .npz files are')
     found = {}
     with np.load(path, allow_pickle=False) as archive:
         for name in archive.files:
@@ -304,6 +361,12 @@ def _tiff(path: Path) -> dict[str, _Variable]:
             rows = source.read(window=((first, stop), (0, source.width)))
         return rows.transpose(1, 2, 0)
 
+    with path.open('rb') as file:
+        if b'<VRTDataset' in file.read(1024):
+            raise DataError(
+                f'{path} is a VRT, which only names other files: give the file that holds the '
+                'numbers, or let gdal_translate write one'
+            )
     with _open_raster(path) as source:
         shape = (source.height, source.width, source.count)
         dtype = np.result_type(*source.dtypes)
@@ -311,70 +374,9 @@ def _tiff(path: Path) -> dict[str, _Variable]:
 
 
 def _envi(path: Path) -> dict[str, _Variable]:
-    header = _envi_header(path)
-    if header is None:
-        raise DataError(
-            f'{path} is of no known kind: allowed are .mat, .npy, .npz, .tif and ENVI files, whose '
-            'header (.hdr) lies beside them'
-        )
-    fields, data = _envi_fields(header), _envi_data(path, header)
-    try:
-        lines, samples, bands = (int(fields[name]) for name in ('lines', 'samples', 'bands'))
-        dtype = np.dtype(ENVI_TYPES[int(fields['data type'])])
-        order, turn = ENVI_ORDERS[fields['interleave'].lower()]
-        offset = int(fields.get('header offset', 0))
-    except (KeyError, ValueError) as error:
-        raise DataError(
-            f'the header {header} lacks a usable entry ({error}): it must give lines, samples, '
-            f'bands, data type (one of {", ".join(map(str, ENVI_TYPES))}) and interleave (bsq, bil '
-            'or bip)'
-        ) from error
-    dtype = dtype.newbyteorder('>' if fields.get('byte order', '0') == '1' else '<')
-    if fields.get('file compression', '0') == '1':
-        raise DataError(f'{data} is compressed, which is not read: save it uncompressed')
-    promised = offset + lines * samples * bands * dtype.itemsize
-    if data.stat().st_size < promised:
-        raise DataError(
-            f'{data} is cut off: it has {data.stat().st_size} bytes, its header promises '
-            f'{promised}; fetch it again or correct {header.name}'
-        )
-    shape = tuple({'l': lines, 's': samples, 'b': bands}[axis] for axis in order)
-    return {
-        data.stem: _Variable(
-            (lines, samples, bands),
-            lambda: np.memmap(data, dtype, 'r', offset, shape).transpose(turn),
-        )
-    }
-
-
-def _envi_header(path: Path) -> Path | None:
-    """Find the header of an ENVI file, which may be given by either of its two files."""
-    if path.suffix.lower() == '.hdr':
-        return path
-    names = (path.name + '.hdr', path.name + '.HDR', path.stem + '.hdr', path.stem + '.HDR')
-    return next((file for file in map(path.with_name, names) if file.is_file()), None)
-
-
-def _envi_data(path: Path, header: Path) -> Path:
-    """Find the raw file of a header, unless it is what was given."""
-    if path != header:
-        return path
-    for file in sorted(header.parent.iterdir()):
-        stem = file.stem if file.suffix.lower() in ENVI_DATA else file.name
-        if file.is_file() and file != header and header.stem in (file.name, stem):
-            return file
-    raise DataError(
-        f'the raw file of {header} is missing: {header.stem} is looked for beside it, plain or '
-        f'with {", ".join(ENVI_DATA)}'
-    )
-
-
-def _envi_fields(header: Path) -> dict[str, str]:
-    text = header.read_text(encoding='latin-1')
-    if not text.startswith('ENVI'):
-        raise DataError(f'{header} is no ENVI header: its first line must be ENVI')
-    pairs = re.findall(r'^\s*([^=;\n]+?)\s*=\s*(\{[^}]*\}|[^\n]*)', text, re.MULTILINE)
-    return {name.lower(): value.strip() for name, value in pairs}
+    file = envi.read_header(path)
+    shape = tuple(file.shape[axis] for axis in file.turn)
+    return {file.data.stem: _Variable(shape, file.open, packed=False)}
 
 
 @contextmanager
@@ -382,7 +384,7 @@ def _open_raster(path: Path) -> Iterator[Any]:
     rasterio = _needed('rasterio', path)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path) as source:
+        with rasterio.open(path, driver=DRIVERS.get(path.suffix.lower(), 'ENVI')) as source:
             yield source
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ...errors import DataError
+from ..settings import check_settings
 from .catalogue import SCENES, Palette, SceneInfo
 from .finding import Source, find_sources
 from .labels import read_labels, union
@@ -99,7 +100,8 @@ def load_scene(
             possible.
         ImportError: The files need a package that is not installed.
     """
-    if scene is not None and scene not in SCENES:
+    check_settings({'data_root': data_root, 'classes': classes, 'label_map': label_map})
+    if scene is not None and not (isinstance(scene, str) and scene in SCENES):
         raise DataError(
             f'there is no scene {scene!r}: allowed are {", ".join(SCENES)}, or your own files with '
             'image and labels'
@@ -114,7 +116,7 @@ def load_scene(
     }
     if scene == 'synthetic' and any(given.values()):
         raise DataError('the generated scene takes no files: leave image and labels out')
-    sources = {} if scene == 'synthetic' else find_sources(scene, Path(data_root), given)
+    sources = {} if scene == 'synthetic' else find_sources(scene, Path(data_root or ''), given)
     stamps = [(kind, *_stamp(path), variable) for kind, (path, variable) in sources.items()]
     asked = [  # the repr of a long array leaves numbers out
         what.tolist() if isinstance(what, np.ndarray) else what
@@ -166,7 +168,7 @@ def _load(
         _check_row(info, source.shape, maps)
     maps, names, colours = _name_classes(info, title, maps, label_map, classes, palette)
     keep = select_bands(source.shape[2], bands, drop_bands)
-    cube, broken = _to_memory(source, keep)
+    cube, broken = _to_memory(source, keep, image)
     if broken.any():
         for array in maps.values():
             array[broken] = 0
@@ -287,17 +289,32 @@ def _georeference(image: Path) -> dict[str, Any] | None:
         return None
 
 
-def _to_memory(source: Any, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _to_memory(
+    source: Any, keep: np.ndarray, name: Path | str | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Copy a cube to float32, some rows at a time; also tell which pixels are not finite."""
     height, width, total = source.shape
-    cube = np.empty((height, width, len(keep)), np.float32)
+    try:
+        cube = np.empty((height, width, len(keep)), np.float32)
+    except MemoryError as error:
+        raise DataError(
+            f'{name} needs more memory than there is ({error}): keep fewer bands, or cut out a part'
+        ) from error
     broken = np.zeros((height, width), bool)
+    lost = np.ones(len(keep), bool)  # bands without a finite value
     step = max(1, 2**20 // (width * total))
     for first in range(0, height, step):
         rows = slice(first, first + step)
         with np.errstate(over='ignore'):  # beyond float32 it becomes infinite, and is seen below
             cube[rows] = source[rows][..., keep]
-        broken[rows] = ~np.isfinite(cube[rows]).all(-1)
+        finite = np.isfinite(cube[rows])
+        broken[rows] = ~finite.all(-1)
+        lost &= ~finite.any((0, 1))
+    if lost.any():
+        raise DataError(
+            f'{name} has no finite number in {int(lost.sum())} of {len(keep)} bands, the first is '
+            f'band {keep[lost][0]}: leave them out with drop_bands'
+        )
     cube[broken] = 0
     return cube, broken
 
@@ -349,7 +366,8 @@ def _renumbering(label_map: Mapping[int, int], count: int) -> tuple[np.ndarray, 
     """
     table = np.arange(count + 1)
     for old, new in label_map.items():
-        if not 1 <= int(old) <= count or int(new) < 0:
+        whole = all(str(number).isdecimal() for number in (old, new))
+        if not whole or not 1 <= int(old) <= count:
             raise DataError(
                 f'label_map maps {old} to {new}: it maps classes 1 to {count} to new numbers, or '
                 'to 0 to leave them out'
@@ -364,10 +382,13 @@ def _renumbering(label_map: Mapping[int, int], count: int) -> tuple[np.ndarray, 
 
 
 def _checked_palette(palette: Sequence[Sequence[int]], count: int) -> Palette:
+    if not isinstance(palette, Sequence | np.ndarray) or not all(
+        isinstance(colour, Sequence | np.ndarray) for colour in palette
+    ):
+        raise DataError(f"the palette is {palette!r}: give a list of colours or 'spy'")
     colours = tuple(tuple(colour) for colour in palette)
     usable = all(
-        len(colour) == 3 and all(0 <= part <= 255 and part == int(part) for part in colour)
-        for colour in colours
+        len(colour) == 3 and all(part in range(256) for part in colour) for colour in colours
     )
     if len(colours) != count or not usable or len({*colours, (0, 0, 0)}) != count + 1:
         raise DataError(

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...errors import DataError
 from .split_settings import GUARD, TEST, TRAIN, VAL
 from .splits import Split
-from .windows import holding_windows
+from .windows import check_window, holding_windows
 
 WIDTH = 100
 
@@ -34,7 +35,13 @@ def measure_overlap(parts: np.ndarray, window_size: int) -> Overlap:
 
     Returns:
         The shares of the test pixels; NaN where there are none.
+
+    Raises:
+        DataError: There is no such split or window.
     """
+    if not isinstance(parts, np.ndarray) or parts.ndim != 2:
+        raise DataError('parts must be the array (H, W) of a split')
+    check_window(window_size)
     test, train = parts == TEST, parts == TRAIN
     if not test.any():
         return Overlap(float('nan'), float('nan'))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ...errors import DataError
+from ..settings import check_settings
 from .labels import check_labels, union
 from .reading import times
 from .split_modes import Notes, add_note, blocks, check_lists, fixed, pieces, sklearn
@@ -116,6 +117,7 @@ def make_split(
         ValueError: A wrong key or value.
         ImportError: ``sklearn`` without scikit-learn.
     """
+    check_settings({'split_cfg': split_cfg})
     cfg = dict(split_cfg or {})
     known = [field.name for field in fields(SplitSettings)]
     for key in cfg:

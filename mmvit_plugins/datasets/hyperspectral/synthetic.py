@@ -4,6 +4,8 @@ Nothing is downloaded and nothing imitates a certain sensor. Accuracy on it says
 work together, not how well a network does on measured scenes.
 """
 
+from numbers import Integral
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 from scipy.spatial import cKDTree
@@ -52,6 +54,12 @@ def generate_scene(
     Raises:
         ValueError: A number is out of range, or so many fields do not fit into the scene.
     """
+    for name, number in (
+        *(('height', height), ('width', width), ('bands', bands), ('classes', classes)),
+        *(('seed', seed), ('fields_per_class', fields_per_class), ('margin', margin)),
+    ):
+        if not isinstance(number, Integral) or isinstance(number, bool):
+            raise ValueError(f'{name} is {number!r}: give a whole number')
     if (
         min(height, width, classes, fields_per_class, margin) < 1
         or bands < 2

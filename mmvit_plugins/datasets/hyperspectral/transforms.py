@@ -104,7 +104,8 @@ class HSISpectralNoise(_WindowTransform):
         band_scale: float = 0.0,
         band_sigma: float = 0.0,
     ) -> None:
-        if not isinstance(scale, Sequence) or len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        numbers = isinstance(scale, Sequence) and all(isinstance(x, Real) for x in scale)
+        if not numbers or len(scale) != 2 or not 0 < scale[0] <= scale[1]:
             raise ValueError(
                 f'HSISpectralNoise: scale is {scale!r}, give the smallest and the largest factor, '
                 'both above 0, such as (0.9, 1.1)'

@@ -20,8 +20,8 @@ def margins(window_size: int) -> tuple[int, int]:
     return window_size // 2, window_size - 1 - window_size // 2
 
 
-def check_window(window_size: int, height: int, width: int) -> None:
-    """Refuse a window that is no whole number, or that is larger than the scene.
+def check_window(window_size: int, height: int | None = None, width: int | None = None) -> None:
+    """Refuse a window that is no whole number, or that is larger than the scene, where it is known.
 
     Raises:
         DataError: Names the window, the scene and what is allowed.
@@ -30,7 +30,7 @@ def check_window(window_size: int, height: int, width: int) -> None:
         raise DataError(
             f'window_size is {window_size!r}: give a whole number of pixels from 1 on, such as 9'
         )
-    if window_size > min(height, width):
+    if height is not None and width is not None and window_size > min(height, width):
         raise DataError(
             f'a window of {window_size} x {window_size} pixels is larger than the scene of '
             f'{height} x {width}: set window_size to at most {min(height, width)}'
@@ -62,6 +62,7 @@ def pad_scene(
         raise DataError(f'pad_mode is {mode!r}: give one of {", ".join(map(repr, PAD_MODES))}')
     if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
         raise DataError(f'pad_value is {value!r}: give a number, such as 0.0')
+    _check_array(array)
     check_window(window_size, *array.shape[:2])
     before_after = margins(window_size)
     widths = (before_after, before_after, *[(0, 0)] * (array.ndim - 2))
@@ -78,8 +79,20 @@ def windows_of(padded: np.ndarray, window_size: int) -> np.ndarray:
 
     Returns:
         ``(H, W, C, w, w)``, read-only; indexed with rows and columns it gives ``(n, C, w, w)``.
+
+    Raises:
+        DataError: It is no array, or the window is none or larger.
     """
+    _check_array(padded)
+    check_window(window_size, *padded.shape[:2])
     return sliding_window_view(padded, (window_size, window_size), axis=(0, 1))
+
+
+def _check_array(array: np.ndarray) -> None:
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
+        shape = getattr(array, 'shape', None)
+        what = type(array).__name__ if shape is None else f'of shape {shape}'
+        raise DataError(f'a scene is an array (H, W) or (H, W, C), this is {what}')
 
 
 def inside_windows(mask: np.ndarray, window_size: int) -> np.ndarray:
