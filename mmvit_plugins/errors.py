@@ -1,5 +1,6 @@
 """Errors that are the user's to repair, and how the tools show them: one sentence, no traceback."""
 
+import errno
 import os
 import sys
 import traceback
@@ -7,6 +8,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+
+# What a system says of a file -> what to do about it
+ROOM = 'make room, or choose another place'
+CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), 'correct its rights, or choose another place'),
+    errno.EROFS: 'choose another place',
+    errno.ENOTDIR: 'a part of its path is a file, correct it',
+    errno.EEXIST: 'it is a file where a folder is needed, choose another place',
+    errno.EISDIR: 'give a file',
+    errno.ENAMETOOLONG: 'give a shorter one',
+}
+# Words of torch, NumPy and OpenCV -> what happened, and what to do about it
+SHARED = (
+    'the processes that load data ran out of shared memory (/dev/shm): enlarge it (docker run '
+    '--shm-size=8g), or set num_workers=0 in the data loaders'
+)
+MEMORY = (
+    'the memory is not enough ({}): take a smaller batch_size, picture or window, fewer '
+    'num_workers, or a machine with more memory'
+)
+SHORTAGES = {
+    'killed by signal: Bus error': SHARED,
+    'shared memory': SHARED,
+    'unable to write to file </torch_': SHARED,
+    'killed by signal: Killed': MEMORY,
+    'out of memory': MEMORY,
+    'not enough memory': MEMORY,
+    "can't allocate memory": MEMORY,
+    'Cannot allocate memory': MEMORY,
+    'Unable to allocate': MEMORY,
+    'Insufficient memory': MEMORY,
+}
 
 
 class UserError(ValueError):
@@ -42,12 +76,33 @@ def sentence(error: Exception) -> str | None:
         text = text.rsplit('Error: ', 1)[-1].strip()
     if isinstance(error, FileNotFoundError):
         return f'no such file or folder: {error.filename}' if error.filename else text
+    if shortage := _shortage(error, text):
+        return shortage
+    if isinstance(error, OSError) and error.errno in CURES and (error.filename or _is_room(error)):
+        where = f'{error.filename}: ' if error.filename else ''
+        return f'{where}{error.strerror}; {CURES[error.errno]}'
     if isinstance(error, AssertionError) and text.startswith('failed to load image'):
         return f'{text}; the file is no picture or is damaged: replace it or leave it out'
     if type(error).__module__.startswith('mmvit_plugins'):
         return text
     if isinstance(error, ValueError | ImportError) and (in_worker or _raised_by_us(error)):
         return text
+    return None
+
+
+def _is_room(error: OSError) -> bool:
+    """Tell whether a disk is full, which libraries say without a name."""
+    return CURES[error.errno] == ROOM
+
+
+def _shortage(error: Exception, text: str) -> str | None:
+    """Say what to do about memory that ran out, None if that is not what happened."""
+    if isinstance(error, MemoryError):
+        return MEMORY.format(text or 'MemoryError')
+    if isinstance(error, RuntimeError | OSError) or type(error).__module__ == 'cv2':
+        for words, cure in SHORTAGES.items():
+            if words in text:
+                return cure.format(text.splitlines()[0])
     return None
 
 
