@@ -67,7 +67,7 @@ setup(
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10,<3.14',
     # Only what cannot clash with the OpenMMLab stack a user already has
-    install_requires=['torch>=2.5', 'numpy', 'einops', 'scipy'],
+    install_requires=['torch>=2.5', 'numpy', 'einops', 'safetensors>=0.4.3', 'scipy'],
     extras_require={
         'stack': STACK,
         'det': [*STACK, 'onedl-mmdetection>=3.5.1'],

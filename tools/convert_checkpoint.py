@@ -12,7 +12,7 @@ import argparse
 
 from command import run
 
-LAYOUTS = ['ours', 'official', 'pim', 'mmpretrain', 'timm', 'torchvision']
+LAYOUTS = ['ours', 'official', 'pim', 'mmpretrain', 'timm', 'torchvision', 'huggingface']
 
 
 def make_parser() -> argparse.ArgumentParser:

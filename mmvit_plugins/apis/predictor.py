@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 from ..analysis.build import build_model
-from ..checkpoint import read_checkpoint
+from ..checkpoint import fitting_meta, read_checkpoint, whole
 from ..config import load_config
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
@@ -76,21 +76,21 @@ class Predictor:
                 'segmentor or detector with a backbone'
             )
         check(model)
-        load_checkpoint(model, checkpoint, map_location='cpu')
+        with whole(model, checkpoint):
+            load_checkpoint(model, checkpoint, map_location='cpu')
         self.model = model.to(device or default_device())
         self.pipeline = Compose(steps)
-        metainfo = self._find_metainfo(state, dataset)
+        metainfo = self._find_metainfo(fitting_meta(model, state, checkpoint), dataset)
         self.classes: Sequence[str] = list(metainfo.get('classes', ()))
         palette = metainfo.get('palette')
         self.palette = palette if isinstance(palette, list | tuple) else None
 
-    def _find_metainfo(self, state: dict, dataset: Mapping) -> dict:
+    def _find_metainfo(self, meta: Mapping, dataset: Mapping) -> Mapping:
         """Find classes and palette: the checkpoint's, else the test data set's, else nothing."""
         kind = dataset.get('type')
         if isinstance(kind, str):
             with DATASETS.switch_scope_and_registry(self.cfg.default_scope) as registry:
                 kind = registry.get(kind)
-        meta = (state.get('meta') or {}).get('dataset_meta')
         for known in (meta, dataset.get('metainfo'), getattr(kind, 'METAINFO', {})):
             if known and known.get('classes'):
                 return known

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map
 from ..checkpoint import read_checkpoint
 from ..config import load_config
 from ..datasets.checks import check_layouts
+from ..engine.resume import check_resumable
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
 from .console import without_idle_warnings
@@ -73,7 +74,7 @@ def test(args: argparse.Namespace) -> None:
     if args.out_item and not args.out:
         raise UserError('--out-item says what to write, --out FILE says where: give both')
     cfg = prepare(args)
-    _check_checkpoint(args.checkpoint)
+    read_checkpoint(args.checkpoint)  # to say now, not after minutes, that it is none
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
@@ -94,7 +95,7 @@ def test(args: argparse.Namespace) -> None:
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
     with without_idle_warnings():
-        runner = build_runner(cfg, args.verbose)
+        runner = build_runner(cfg, args.verbose, testing=True)
         if args.amp and not torch.cuda.is_available():
             keep_operators_in_float32(runner.model)
         if args.out and not labels_out and args.out_item != 'metrics':
@@ -237,18 +238,13 @@ def _set_start(cfg: Config, resume: str | None) -> None:
             cfg.resume = False
         else:
             print_log(f'resuming from {found}', 'current')
+            check_resumable(read_checkpoint(found), cfg, found)
             cfg.resume, cfg.load_from = True, found
     elif resume is not None:
-        _check_checkpoint(resume)
+        check_resumable(read_checkpoint(resume), cfg, resume)
         cfg.resume, cfg.load_from = True, resume
     elif cfg.get('load_from'):
-        _check_checkpoint(cfg.load_from)
-
-
-def _check_checkpoint(path: str) -> None:
-    """Read a local file, to say now and not after minutes that it is no checkpoint."""
-    if '://' not in path:
-        read_checkpoint(path)
+        read_checkpoint(cfg.load_from)  # to say now, not after minutes, that it is none
 
 
 def _as_list(value: list | dict) -> list:

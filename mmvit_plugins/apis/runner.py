@@ -5,26 +5,60 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..checkpoint import fitting_meta, whole
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
+from ..engine.randomness import get_states
+from ..engine.resume import STATES, VALIDATED, fit_schedules
+from ..engine.training import ExactResumeHook, InvalidLossHook
 from .console import keep_brief
 
 
 class _Explains:
-    """Goes before a runner of mmengine's."""
+    """Goes before a runner of mmengine's.
+
+    Its checkpoints hold the random states of all processes, and what it resumes goes on exactly.
+    """
 
     verbose = False
+    complete = False  # whether a checkpoint must have all of the model
+    model: Any
+    exact: ExactResumeHook
+    loaded: dict
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         if not self.verbose:
             keep_brief(logger)
         return logger
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
+        if not self.complete:
+            return super().load_checkpoint(filename, *args, **kwargs)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        with whole(model, filename):
+            self.loaded = super().load_checkpoint(filename, *args, **kwargs)
+        fitting_meta(model, self.loaded, filename)
+        return self.loaded
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        self.complete = True
+        super().resume(filename, *args, **kwargs)
+        self.resumed_meta = self.loaded['meta']
+        fit_schedules(self, self.loaded)
+        self.loaded = {}
+
+    def save_checkpoint(self, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        states = all_gather_object(get_states())
+        meta = {**(meta or {}), STATES: states, VALIDATED: self.exact.validating}
+        super().save_checkpoint(*args, meta=meta, **kwargs)
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | Mapping, *args, **kwargs) -> DataLoader:
@@ -56,13 +90,21 @@ def _refuse_empty(config: Mapping, error: Exception) -> None:
         raise empty_dataset(dataset) from error
 
 
-def build_runner(cfg: Config, verbose: bool) -> Runner:
+def build_runner(cfg: Config, verbose: bool, testing: bool = False) -> Runner:
     """Build the runner that a config names, by default mmengine's ``Runner``.
 
     Args:
         cfg: The whole config.
         verbose: Let the screen show all that goes into the log file.
+        testing: Refuse a checkpoint that leaves a part of the model random.
     """
     kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
-    explains: Any = type(kind.__name__, (_Explains, kind), {'verbose': verbose})
-    return explains.from_cfg(cfg)
+    explains: Any = type(
+        kind.__name__, (_Explains, kind), {'verbose': verbose, 'complete': testing}
+    )
+    runner = explains.from_cfg(cfg)
+    if not testing:
+        runner.exact = ExactResumeHook()
+        runner.register_hook(runner.exact)
+        runner.register_hook(InvalidLossHook())
+    return runner

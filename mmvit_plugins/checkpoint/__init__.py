@@ -2,7 +2,9 @@
 
 from .files import LAYOUTS, convert_file, convert_state, publish_file
 from .loading import CheckpointMismatchError, ConvertsOnLoad, compare
-from .reading import CheckpointFileError, read_checkpoint
+from .plain import CheckpointFileError
+from .reading import read_checkpoint
+from .whole import fitting_meta, whole
 
 __all__ = [
     'LAYOUTS',
@@ -12,6 +14,8 @@ __all__ = [
     'compare',
     'convert_file',
     'convert_state',
+    'fitting_meta',
     'publish_file',
     'read_checkpoint',
+    'whole',
 ]

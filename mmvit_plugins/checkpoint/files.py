@@ -1,15 +1,22 @@
 """Making checkpoint files from others: in another layout, or stripped for publishing."""
 
 import hashlib
+import io
+import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import save as save_safetensors
 
 from ..converters import CONVERTERS, Layout
+from ..errors import UserError
 from ..registry import MODELS
+from ..writing import write_bytes
 from .loading import CLASSIFIERS, CheckpointMismatchError, explain, find_prefixes
-from .reading import CheckpointFileError, read_checkpoint, tensors, unwrap
+from .plain import CheckpointFileError
+from .reading import read_checkpoint, tensors, unwrap
 
 
 def _origin(layout: Layout) -> str:
@@ -42,9 +49,11 @@ def convert_state(state: Mapping, to: str = 'ours') -> tuple[dict, list[str]]:
             for prefix in find_prefixes(out, [anchor]):
                 if not layout.belongs(out, prefix):
                     continue
-                target, convert = prefix, layout.to_ours
+                target, convert = prefix.removesuffix(layout.base), layout.to_ours
                 classifier: dict[str, torch.Tensor] = {}
-                if to != 'ours':
+                if to == 'ours' and layout.base:  # a classifier stands beside it, as ours does
+                    classifier = _rename(out, f'{target}{layout.classifier}', f'{target}head.')
+                elif to != 'ours':
                     convert = layout.from_ours
                     target, classifier = _take_classifier(out, prefix, layout)
                 part = tensors(out, prefix)
@@ -73,11 +82,16 @@ def _take_classifier(state: dict, prefix: str, layout: Layout) -> tuple[str, dic
         prefix = prefix if prefix.endswith('backbone.') else 'backbone.'
         renamed = f'{prefix.removesuffix("backbone.")}{wanted or "head.fc."}'
     elif found and wanted:
-        prefix, renamed = model, f'{model}{wanted}'
+        prefix, renamed = f'{model}{layout.base}', f'{model}{wanted}'
     else:
         return prefix, {}
-    leaves = [leaf for leaf in ('weight', 'bias') if found and f'{found}{leaf}' in state]
-    return prefix, {f'{renamed}{leaf}': state.pop(f'{found}{leaf}') for leaf in leaves}
+    return prefix, _rename(state, found, renamed) if found else {}
+
+
+def _rename(state: dict, old: str, new: str) -> dict[str, torch.Tensor]:
+    """Take a linear layer out of a state, and give it another prefix."""
+    leaves = [leaf for leaf in ('weight', 'bias') if f'{old}{leaf}' in state]
+    return {f'{new}{leaf}': state.pop(f'{old}{leaf}') for leaf in leaves}
 
 
 def _classifier(state: Mapping, model: str) -> str | None:
@@ -119,6 +133,12 @@ def choose_classes(state: dict, class_map: str | Path, source: str | Path) -> st
             )
     if not lines:
         raise CheckpointFileError(f'{class_map}: empty, where one index a line is needed')
+    number, times = Counter(map(int, lines)).most_common(1)[0]
+    if times > 1:
+        raise CheckpointFileError(
+            f'{class_map}: index {number} is there {times} times, but each new class needs one of '
+            'its own: take all but one out'
+        )
     indices = torch.tensor([int(line) for line in lines])
     for leaf in ('weight', 'bias'):
         if f'{found}{leaf}' in state:
@@ -145,7 +165,7 @@ def convert_file(
         CheckpointMismatchError: If it fits no variant, or holds tensors that no variant has.
     """
     checkpoint = read_checkpoint(source)
-    state = {key.removeprefix('module.'): value for key, value in unwrap(checkpoint).items()}
+    state = {k.removeprefix('module.'): v for k, v in tensors(unwrap(checkpoint)).items()}
     try:
         ours, found = convert_state(state)
         done = [] if class_map is None else [choose_classes(ours, class_map, source)]
@@ -159,7 +179,7 @@ def convert_file(
         known = ', '.join(x.name for entry in CONVERTERS.values() for x in entry)
         raise CheckpointFileError(f'{source}: holds no {wanted}; known are {known}')
     variant = _check_backbone(source, ours)
-    meta = dict(checkpoint.get('meta') or {}) if isinstance(checkpoint.get('meta'), Mapping) else {}
+    meta = dict(checkpoint.get('meta') or {})
     meta['converted_from'] = {
         'file': Path(source).name,
         'sha256': _sha256(Path(source)) if Path(source).is_file() else None,
@@ -170,7 +190,7 @@ def convert_file(
         meta['converted_from']['class_map'] = Path(class_map).name
     done += [f'from {" and ".join(found)}'] if found else []
     done += [f'to {" and ".join(written)}'] if written else []
-    _save({'meta': meta, 'state_dict': converted}, target)
+    write_bytes(_pack(meta, converted, target), target)
     return (
         f'{target}: {variant}, {len(converted)} tensors from {len(tensors(state))}, '
         f'{", ".join(done)}'
@@ -233,18 +253,36 @@ def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> s
     meta = checkpoint.get('meta') or {}
     kept = {key: meta[key] for key in ('dataset_meta', 'cfg', 'mmengine_version') if key in meta}
     target = Path(target)
-    partial = target.with_name(f'{target.name}.tmp')
-    _save({'meta': kept, 'state_dict': state}, partial)
-    torch.load(partial, map_location='cpu', weights_only=True)
-    final = target.with_name(f'{target.stem}-{_sha256(partial)[:8]}{target.suffix or ".pth"}')
-    partial.replace(final)
-    size = final.stat().st_size / 2**20
+    data = _pack(kept, state, target)
+    if target.suffix != '.safetensors':
+        torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    digits = hashlib.sha256(data).hexdigest()[:8]
+    final = target.with_name(f'{target.stem}-{digits}{target.suffix or ".pth"}')
+    write_bytes(data, final)
+    size = len(data) / 2**20
     return f'{final}: {len(state)} tensors, {size:.1f} MiB, from {Path(source).name}'
 
 
-def _save(checkpoint: dict, target: str | Path) -> None:
-    Path(target).resolve().parent.mkdir(parents=True, exist_ok=True)
-    torch.save(checkpoint, target)
+def _pack(meta: dict, state: dict[str, torch.Tensor], target: str | Path) -> bytes:
+    """Make the content of a file: PyTorch's, or by its ending ``.safetensors``.
+
+    Raises:
+        UserError: Of a checkpoint's ``meta`` something is no plain data.
+    """
+    if Path(target).suffix != '.safetensors':
+        stream = io.BytesIO()
+        torch.save({'meta': meta, 'state_dict': state}, stream)
+        return stream.getvalue()
+    try:
+        about = json.dumps(meta)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f'{target}: what the source says of itself (meta) does not fit into the text that a '
+            f'.safetensors file can hold ({error}): write a .pth'
+        ) from error
+    # one file may name a tensor twice, and views of one memory; safetensors takes neither
+    plain = {key: value.detach().clone().contiguous() for key, value in state.items()}
+    return save_safetensors(plain, {'format': 'pt', 'meta': about})
 
 
 def _sha256(file: Path) -> str:

@@ -25,7 +25,16 @@ from .reading import tensors, unwrap
 
 # Where published ImageNet files keep the classifier, and mmpretrain's heads their linear layer.
 LINEARS = ('head.fc.', 'head.layers.head.')
-CLASSIFIERS = ('head.', *LINEARS, 'cls_head.cls.', 'cls_head.cl.', 'cls_head.fc.', 'cls_head.')
+CLASSIFIERS = (
+    'head.',
+    'classifier.',
+    *LINEARS,
+    'cls_head.cls.',
+    'cls_head.cl.',
+    'cls_head.fc.',
+    'cls_head.',
+)
+BASES = tuple({x.base for layouts in CONVERTERS.values() for x in layouts if x.base})
 PARTIAL = 'to load what fits and leave the rest as it is, set allow_partial_load=True on the module'
 
 
@@ -82,10 +91,12 @@ def locate(
         # along.
         source, target, siblings = source[: len(source) - len(target)], '', ()
     elif head:
+        beside = next((b for b in BASES if source.endswith(b)), '')
         for prefix in CLASSIFIERS:
             for leaf in ('weight', 'bias'):
-                if f'{source}{prefix}{leaf}' in state:
-                    state[f'{head}{leaf}'] = state.pop(f'{source}{prefix}{leaf}')
+                key = f'{source.removesuffix(beside)}{prefix}{leaf}'
+                if key in state:
+                    state[f'{head}{leaf}'] = state.pop(key)
     for key, value in tensors(state, source).items():
         if not (siblings and (source + key).startswith(siblings)):
             del state[source + key]
@@ -170,8 +181,19 @@ class ConvertsOnLoad:
     def adapt_tensor(
         self, name: str, value: torch.Tensor, like: torch.Tensor
     ) -> torch.Tensor | None:
-        """Resize a tensor of the file to ours, where that makes sense; ``None`` where not."""
+        """Resize a tensor of the file to ours, where that makes sense; ``None`` where not.
+
+        It has as many axes as ours.
+        """
         return None
+
+    def fit_tensor(self, name: str, value: torch.Tensor, like: torch.Tensor) -> torch.Tensor | None:
+        """Resize a tensor of the file to ours; ``None`` where that makes no sense."""
+        return self.adapt_tensor(name, value, like) if value.ndim == like.ndim else None
+
+    def fits_better(self, state: Mapping[str, torch.Tensor], unexpected: int) -> bool:
+        """Tell whether another variant would leave fewer tensors of a state unused."""
+        return False
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
         """Name the variant that a state in our layout belongs to, if it is one."""
@@ -198,7 +220,7 @@ def to_ours(name: str, state: dict[str, torch.Tensor]) -> tuple[dict, str, Layou
         if layout.anchor in state:
             try:
                 return layout.to_ours(state), layout.name, layout
-            except ValueError as error:
+            except (ValueError, LookupError, RuntimeError) as error:  # odd sizes, missing tensors
                 raise CheckpointMismatchError(
                     f'{name}: this file does not convert: {error}'
                 ) from error
@@ -225,7 +247,7 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
     fresh = [k for k in expected if k.startswith(module.starts_fresh) and k not in state]
     fresh = [k for k in fresh if k not in missing]
     used = {key: state[key] for key in expected if key in state and key not in misfits}
-    adapted = {key: module.adapt_tensor(key, state[key], expected[key]) for key in misfits}
+    adapted = {key: module.fit_tensor(key, state[key], expected[key]) for key in misfits}
     resized = {key: value for key, value in adapted.items() if value is not None}
     reset = [key for key in misfits if key.startswith(tuple(module.reinitialised))]
     wrong = [key for key in misfits if key not in resized and key not in reset]
@@ -234,7 +256,8 @@ def prepare(module: nn.Module, state_dict: MutableMapping, prefix: str) -> None:
         f'{name}: {len(used)} of {len(expected)} tensors used, {len(resized)} resized, '
         f'{len(missing)} missing, {len(unexpected)} unexpected, layout: {source}'
     )
-    if missing or wrong or _of_blocks(unexpected):
+    other = unexpected and module.fits_better(state, len(unexpected))
+    if missing or wrong or other or _of_blocks(unexpected):
         problem = explain(module, state, layout)
         if not module.allow_partial_load:
             raise CheckpointMismatchError(f'{name}: {problem}; {PARTIAL}')

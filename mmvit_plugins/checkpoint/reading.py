@@ -1,18 +1,18 @@
 """Reading a checkpoint file, and finding the weights in it."""
 
-import argparse
 import functools
-from collections import OrderedDict
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_http, load_from_local
 
 from ..converters import CONVERTERS
+from .plain import CheckpointFileError, damaged
 
 # Entries under which timm's training script and its descendants keep weights averaged over the
 # training: the numbers that they publish are of these, and timm itself loads them by default.
@@ -24,27 +24,6 @@ WRAPPERS = (*AVERAGED, 'state_dict', 'model', 'ema_state_dict', 'module')
 ANCHORS = tuple(
     anchor for layouts in CONVERTERS.values() for layout in layouts for anchor in layout.anchors
 )
-
-
-class _Settings:
-    """Stands for yacs's ``CfgNode``, which need not be installed: its content is read plainly."""
-
-    __module__ = 'yacs.config'
-
-    def __new__(cls) -> OrderedDict:
-        """Make what torch fills without running any code of the file's."""
-        return OrderedDict()
-
-
-_Settings.__name__ = _Settings.__qualname__ = 'CfgNode'
-# timm's files hold the arguments of the run, those of the official Swin code its settings, those of
-# a segmentor's run scores in float32: without this, mmengine would warn at length and fall back to
-# unpickling anything.
-HARMLESS = [argparse.Namespace, _Settings, type(np.dtype('float32'))]
-
-
-class CheckpointFileError(ValueError):
-    """A file that cannot be read as a checkpoint."""
 
 
 def read_checkpoint(path: str | Path) -> Mapping:
@@ -64,20 +43,55 @@ def read_checkpoint(path: str | Path) -> Mapping:
         )
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
-    except Exception as error:  # torch raises half a dozen types for what is no checkpoint
-        reason = (
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        )
-        raise CheckpointFileError(
-            f'{path}: not readable as a PyTorch checkpoint (truncated, or another kind of file): '
-            f'{reason}'
-        ) from error
+    except CheckpointFileError:
+        raise
+    except Exception as error:  # other loaders of mmengine's raise many kinds
+        raise damaged(path, error) from error
     if not isinstance(checkpoint, Mapping) or not tensors(unwrap(checkpoint)):
         raise CheckpointFileError(
             f'{path}: a {type(checkpoint).__name__} without weights, where a state dict or a '
             f'checkpoint with an entry of {WRAPPERS} is needed'
         )
+    check_weights(unwrap(checkpoint), path)
     return checkpoint
+
+
+def check_weights(state: Mapping, name: str) -> None:
+    """Refuse weights that no network can work with.
+
+    Args:
+        state: A state dict.
+        name: Of the file, for messages.
+
+    Raises:
+        CheckpointFileError: Numbers are NaN or infinite, complex, whole where a weight is needed,
+            or there are none (PyTorch's meta device).
+    """
+    for key, value in tensors(state).items():
+        learned = key.endswith(('weight', 'bias'))
+        if value.is_meta:
+            problem = "is on PyTorch's meta device, which has sizes but no data"
+        elif value.is_complex():
+            problem = f'holds complex numbers ({value.dtype})'
+        elif learned and not value.is_floating_point() and not value.is_quantized:
+            problem = f'holds integers ({value.dtype}), which would be rounded weights'
+        elif value.is_floating_point() and 'mask' not in key and not _is_finite(value):
+            problem = 'holds numbers that are not finite (NaN or infinite)'
+        else:
+            continue
+        raise CheckpointFileError(
+            f'{name}: {key} {problem}: take a checkpoint from before that happened'
+        )
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    if value.is_sparse:
+        value = value.coalesce().values()
+    if value.layout == torch.strided and 0 in value.stride():
+        value = value[tuple(slice(1) if not step else slice(None) for step in value.stride())]
+    if value.element_size() == 1:  # of 8 bits, which torch compares on few machines
+        value = value.float()
+    return bool(torch.isfinite(value).all())
 
 
 def unwrap(checkpoint: Mapping) -> Mapping:
@@ -109,17 +123,40 @@ def _finding_weights(load: Callable) -> Callable:
 
     @functools.wraps(load)
     def loader(filename: str, map_location: object = None) -> object:
-        with torch.serialization.safe_globals(HARMLESS):
-            checkpoint = load(filename, map_location)
-        if not isinstance(checkpoint, Mapping) or not _holds_ours(checkpoint):
+        checkpoint = load(filename, map_location)
+        if not isinstance(checkpoint, Mapping):
+            return checkpoint
+        meta = checkpoint.get('meta')
+        if isinstance(meta, Mapping) and 'config' in meta:
+            # mmengine would run it as a program when it resumes; it writes none itself
+            meta = {key: value for key, value in meta.items() if key != 'config'}
+            checkpoint = {**checkpoint, 'meta': meta}
+        if not _holds_ours(checkpoint):
             return checkpoint
         entries, weights = _entries(checkpoint), unwrap(checkpoint)
-        if entries[:1] == ['state_dict']:
-            return checkpoint
+        check_weights(weights, filename)
+        if entries[:1] == ['state_dict'] and all(isinstance(key, str) for key in weights):
+            return _with_meta(checkpoint, filename)
         rest = {k: v for k, v in checkpoint.items() if k not in entries} if entries else {}
-        return {**rest, 'state_dict': weights}
+        weights = {key: value for key, value in weights.items() if isinstance(key, str)}
+        return _with_meta({**rest, 'state_dict': weights}, filename)
 
     return loader
+
+
+def _with_meta(checkpoint: Mapping, name: str) -> Mapping:
+    """Leave out what is no dict of what a file says of itself, with a warning."""
+    meta: Any = checkpoint.get('meta', {})
+    if not isinstance(meta, Mapping):
+        what, value, meta = 'meta', meta, {}
+    elif not isinstance(meta.get('dataset_meta', {}), Mapping):
+        what, value = 'meta.dataset_meta', meta['dataset_meta']
+        meta = {key: value for key, value in meta.items() if key != 'dataset_meta'}
+    else:
+        return checkpoint
+    report = f'{name}: {what} is {value!r:.80}, where a dict is needed: left out'
+    print_log(report, 'current', logging.WARNING)
+    return {**checkpoint, 'meta': meta}
 
 
 CheckpointLoader.register_scheme('', _finding_weights(load_from_local), force=True)

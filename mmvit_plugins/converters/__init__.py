@@ -10,6 +10,7 @@ from .lsga_vit import LSGA_VIT
 from .pim import PIM
 from .sgformer import SGFORMER
 from .swin import SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION
+from .swin_huggingface import SWIN_HUGGINGFACE
 from .t2t_vit import T2T_VIT, T2T_VIT_MMPRETRAIN
 
 CONVERTERS: dict[str, tuple[Layout, ...]] = {
@@ -18,7 +19,8 @@ CONVERTERS: dict[str, tuple[Layout, ...]] = {
     'GraphFusion': (PIM,),
     'LSGAViT': (LSGA_VIT,),
     'SGFormer': (SGFORMER,),
-    'SwinTransformer': (SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),
+    # Hugging Face's names end as the official ones do, with another beginning: they are tried first
+    'SwinTransformer': (SWIN_HUGGINGFACE, SWIN, SWIN_MMPRETRAIN, SWIN_TIMM, SWIN_TORCHVISION),
     'T2TViT': (T2T_VIT, T2T_VIT_MMPRETRAIN),
 }
 

@@ -25,6 +25,8 @@ class Layout:
         from_ours: State in ours -> the complete state in this layout.
         classifier: Prefix of the linear classifier in a complete model of this layout, if it has
             one beside the backbone's own names.
+        base: Prefix of the backbone in a complete model of this layout, whose classifier stands
+            beside it, not in it.
         unused: Prefixes of tensors that the network holds but never reads; reports name them.
         hint: What to say of a state (converted to ours) that fits no variant; ``None`` if nothing
             is known.
@@ -38,6 +40,7 @@ class Layout:
     to_ours: Callable[[State], State]
     from_ours: Callable[[State], State]
     classifier: str | None = None
+    base: str = ''
     unused: tuple[str, ...] = ()
     hint: Callable[[State], str | None] = lambda state: None
     belongs: Callable[[State, str], bool] = lambda state, prefix: True

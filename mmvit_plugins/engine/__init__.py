@@ -5,6 +5,7 @@ from .hooks import CheckpointHook, DataCheckHook
 from .hyperspectral import HyperspectralHook
 from .optim import LayerDecayOptimWrapperConstructor
 from .storage import AtomicBackend, find_checkpoint
+from .training import ExactResumeHook, InvalidLossHook
 
 __all__ = [
     'AtomicBackend',
@@ -12,7 +13,9 @@ __all__ = [
     'CPUDistributedDataParallel',
     'CheckpointHook',
     'DataCheckHook',
+    'ExactResumeHook',
     'HyperspectralHook',
+    'InvalidLossHook',
     'LayerDecayOptimWrapperConstructor',
     'find_checkpoint',
 ]

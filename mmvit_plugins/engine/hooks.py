@@ -1,8 +1,10 @@
 """Hooks: checkpoints that survive an interruption or a full disk, and a look at the data first."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
@@ -15,6 +17,8 @@ from ..registry import HOOKS
 from ..writing import write_bytes
 from .storage import LAST, find_checkpoint
 
+BEST = re.compile(r'best_[^/\\]+_(iter|epoch)_\d+(\.\w+)?')  # as mmengine names them
+
 
 class CheckpointSaveError(UserError):
     """A checkpoint could not be written; names what is left and how to go on."""
@@ -26,7 +30,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     Files are replaced at once (``backend_args`` defaults to ``dict(backend='atomic')``), and an
     outdated or formerly best checkpoint goes only after the new one is on disk; there must thus
-    be room for one checkpoint more. Takes mmengine's arguments, all but ``file_client_args``.
+    be room for one checkpoint more. Only files of this run's folder are ever removed: of a path
+    that a resumed checkpoint names, which may be of another folder or of anyone's making, the name
+    alone counts. Takes mmengine's arguments, all but ``file_client_args``.
 
     Raises:
         ValueError: An argument that mmengine's hook does not know.
@@ -43,17 +49,39 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
         self.backend_args: dict = self.backend_args or {'backend': 'atomic'}
 
+    def before_train(self, runner: Runner) -> None:
+        """Find where files go, and which of those there are are this run's."""
+        info: Any = runner.message_hub.runtime_info
+        for key in ('keep_ckpt_ids', 'outdated_ckpts'):
+            steps = info.get(key)
+            info[key] = [x for x in steps if type(x) is int] if isinstance(steps, list) else []
+        super().before_train(runner)
+        self.best_ckpt_path = self._of_this_run(getattr(self, 'best_ckpt_path', None))
+        paths = getattr(self, 'best_ckpt_path_dict', {})
+        self.best_ckpt_path_dict = {key: self._of_this_run(path) for key, path in paths.items()}
+        for step in info['outdated_ckpts']:  # it was stopped before they were gone
+            self._remove(self._path(self.filename_tmpl.format(step)))
+
+    def _path(self, name: str) -> str:
+        return self.file_backend.join_path(self.out_dir, name)
+
+    def _of_this_run(self, path: object) -> str | None:
+        """Return where the best checkpoint that a resumed run names is in this run's folder."""
+        name = PurePath(path).name if isinstance(path, str) else ''
+        return self._path(name) if BEST.fullmatch(name) else None
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, note it in ``last_checkpoint``, then remove what ``max_keep_ckpts`` leaves out."""
         outdated = None
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                outdated = self.keep_ckpt_ids.popleft()
+                runner.message_hub.update_info('outdated_ckpts', [outdated])
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
         name = self.filename_tmpl.format(step)
-        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        self.last_ckpt = self._path(name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         with _explained(runner):
             runner.save_checkpoint(
@@ -67,8 +95,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
             if is_main_process():
                 write_bytes(self.last_ckpt.encode(), Path(runner.work_dir) / LAST)
-        if outdated:
-            self._remove(self.file_backend.join_path(self.out_dir, outdated))
+        if outdated is not None:
+            self._remove(self._path(self.filename_tmpl.format(outdated)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save a checkpoint that is better, and only then remove the former best one."""

@@ -23,6 +23,7 @@ from ..writing import write_bytes, write_json
 
 TOLERANCE = 1e-5  # of a band transform's numbers, relative to the largest of the same list
 SCORES, TRAINING = 'scores.json', 'training.json'
+VALIDATION = 'validation_OA'  # in the message hub, which checkpoints keep
 NAMES = ('OA', 'AA', 'kappa')
 FITTED = 'band_transform'
 SHOWN_ONLY = {'palette', 'rgb_bands'}  # parts of the metainfo that no result depends on
@@ -84,12 +85,15 @@ class HyperspectralHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Start the clock: the scene is loaded, the model built."""
         self.start = time.perf_counter()
+        known = runner.message_hub.runtime_info.get(VALIDATION) or {}  # of a run that is resumed
+        self.validation = dict(known) if isinstance(known, dict) else {}
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Remember the validation's OA by its epoch."""
         metric = _find_metric(runner.val_evaluator)
         if metric is not None and metric.confusion is not None:
             self.validation[runner.epoch] = scores_of(metric.confusion)['OA']
+            runner.message_hub.update_info(VALIDATION, dict(self.validation))
 
     def after_train(self, runner: Runner) -> None:
         """Write how long the training took, validation and checkpoints included."""

@@ -34,10 +34,14 @@ def find_checkpoint(work_dir: str | Path) -> str | None:
 
     The file that ``last_checkpoint`` names, else the readable ``iter_*.pth`` or ``epoch_*.pth`` of
     the highest number, in the same folder or in ``work_dir``; None if there is none.
+
+    Raises:
+        CheckpointFileError: There are some, and none of them can be read.
     """
     work_dir = Path(work_dir)
     note = work_dir / LAST
-    named = Path(note.read_text().strip()) if note.is_file() else None
+    text = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
+    named = Path(text) if text.isprintable() else None
     folders = {work_dir, named.parent} if named and named.name else {work_dir}
     numbered = [
         (int(match[1]), path.stat().st_mtime, path)
@@ -47,13 +51,19 @@ def find_checkpoint(work_dir: str | Path) -> str | None:
     ]
     candidates = [path for _, _, path in sorted(numbered, reverse=True)]
     if named and named.name:
-        # A work directory that was moved keeps its checkpoints beside the note.
-        candidates = [named if named.exists() else work_dir / named.name, *candidates]
-    for path in dict.fromkeys(candidates):
+        # A work directory that was moved or copied keeps its checkpoints beside the note.
+        candidates = [work_dir / named.name, named, *candidates]
+    candidates = [path for path in dict.fromkeys(candidates) if path.is_file()]
+    for path in candidates:
         try:
             read_checkpoint(str(path))
         except CheckpointFileError as error:
             print_log(f'{error}; looking for an older one', 'current', logging.WARNING)
         else:
             return str(path)
+    if candidates:
+        raise CheckpointFileError(
+            f'none of the {len(candidates)} checkpoints of {work_dir} can be read, as said above: '
+            'give another --work-dir to train from the beginning, or --resume FILE'
+        )
     return None

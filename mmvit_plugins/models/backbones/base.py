@@ -229,9 +229,19 @@ class Backbone(ConvertsOnLoad, BaseModule):
         for arch, model in self.variants(state).items():
             expected = model.state_dict()
             missing, unexpected, wrong = compare(expected, state, self.starts_fresh)
-            wrong = [k for k in wrong if model.adapt_tensor(k, state[k], expected[k]) is None]
+            wrong = [k for k in wrong if model.fit_tensor(k, state[k], expected[k]) is None]
             variants[arch] = missing, unexpected, wrong
         return variants
+
+    def fits_better(self, state: Mapping[str, torch.Tensor], unexpected: int) -> bool:
+        """Tell whether another variant takes more of a state's tensors than this one.
+
+        T2T-ViT's variants with and without a performer differ in tensors that one does not have.
+        """
+        return any(
+            len(beyond) < unexpected and not missing and not wrong
+            for missing, beyond, wrong in self.compare_variants(state).values()
+        )
 
     def which_variant(self, state: Mapping[str, torch.Tensor]) -> str | None:
         """Name the variant that a state in our layout belongs to, if it is one."""
