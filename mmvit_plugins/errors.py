@@ -81,13 +81,21 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in CURES and (error.filename or _is_room(error)):
         where = f'{error.filename}: ' if error.filename else ''
         return f'{where}{error.strerror}; {CURES[error.errno]}'
-    if isinstance(error, AssertionError) and text.startswith('failed to load image'):
+    if isinstance(error, AssertionError) and is_undecoded(text):
         return f'{text}; the file is no picture or is damaged: replace it or leave it out'
     if type(error).__module__.startswith('mmvit_plugins'):
         return text
     if isinstance(error, ValueError | ImportError) and (in_worker or _raised_by_us(error)):
         return text
     return None
+
+
+def is_undecoded(text: str) -> bool:
+    """Tell from an error's words whether mmcv got nothing out of a picture.
+
+    It asserts that it did; with ``PYTHONOPTIMIZE``, an attribute of ``None`` is missing instead.
+    """
+    return text.startswith(('failed to load image', "'NoneType' object has no attribute"))
 
 
 def _is_room(error: OSError) -> bool:

@@ -41,12 +41,20 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``; without it no tool writes over a file that is there."""
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace results that are there; never an input'
+    )
+
+
 def add_picture_arguments(parser: argparse.ArgumentParser, opacity: float, of: str) -> None:
     """Add what all tools share that draw pictures with a trained model."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('source', metavar='image', help='picture, or folder of pictures')
     parser.add_argument('--out', required=True, help='folder to write into')
+    add_overwrite(parser)
     parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
     parser.add_argument('--opacity', type=float, default=opacity, help=f'of {of}, 0 to 1')
     add_settings(parser)

@@ -34,9 +34,10 @@ def check_outputs(
             places[folder] = folder.resolve()
             _check_folder(places[folder], folder)
             for source in {places[folder], *places[folder].parents} & read.keys():
+                where = '' if source == places[folder] else f' lies in {read[source]}, which'
                 raise UserError(
-                    f'{folder} is in {read[source]}, which is read: choose another place to write '
-                    'to'
+                    f'{folder}{where} is read, and would be written into: choose another place to '
+                    'write to'
                 )
         return places[folder]
 
@@ -51,8 +52,8 @@ def check_outputs(
             )
         if target in seen:
             raise UserError(
-                f'{file} would be written twice, as two inputs have names that lead to it: rename '
-                'one of them'
+                f'{file} would be written twice: give two names, or rename one of two pictures '
+                'that lead to it'
             )
         seen.add(target)
         if target.is_dir():

@@ -1,14 +1,17 @@
 """What the options of a test change in a config: pictures, augmentation, dumps; all hosts."""
 
 import argparse
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import mmengine
 from mmengine.config import Config, ConfigDict
 
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
+from ..writing import write_bytes
 
 # test-time augmentation where the config has none, as the hosts' own tools set it
 FLIPPED = {
@@ -31,6 +34,11 @@ VIEW_KEYS = (
 
 def draw_results(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the host's visualization hook, whose arguments differ between hosts."""
+    if args.interval < 1 or not args.wait_time >= 0:
+        raise UserError(
+            f'--interval {args.interval} --wait-time {args.wait_time}: give a number of pictures '
+            'from 1 on, and of seconds from 0 on'
+        )
     scope = cfg.get('default_scope')
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if any('window_size' in dataset for dataset in leaf_configs(cfg.test_dataloader)):
@@ -100,6 +108,22 @@ def set_tta(cfg: Config, path: str) -> None:
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def write_dump(data: Any, path: str) -> None:
+    """Write predictions or scores in the format of the file's ending."""
+    content = mmengine.dump(data, file_format=Path(path).suffix[1:])
+    write_bytes(content if isinstance(content, bytes) else content.encode(), path)
+
+
+def dump_to(path: str) -> Callable[[list], dict]:
+    """Return what a metric of mmengine's that only writes is to do, with no half file."""
+
+    def compute_metrics(results: list) -> dict:
+        write_dump(results, path)
+        return {}
+
+    return compute_metrics
 
 
 def check_dump(path: str, item: str | None) -> None:
