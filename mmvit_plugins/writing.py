@@ -7,15 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_bytes(data: bytes, path: str | Path) -> None:
+def write_bytes(data: bytes, path: str | Path, sync: bool = True) -> None:
     """Write a file beside its place and put it there once it is completely on disk.
 
     Whatever interrupts it leaves the former file as it was. Folders are made where needed.
 
+    Args:
+        data: What will be in it.
+        path: The file.
+        sync: Wait for the disk, some milliseconds; without, a failure of the power may still take
+            what was written last. For thousands of files that can be made again.
+
     Raises:
         OSError: As the system says it, with the name of the file.
     """
-    with replacing(path) as part:
+    with replacing(path, sync) as part:
         part.write_bytes(data)
 
 
@@ -25,7 +31,7 @@ def write_json(data: dict | list, path: str | Path) -> None:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Yield where to write a file that is too large for the memory, then put it into its place.
 
     Raises:
@@ -41,15 +47,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     part = target.with_name(os.fsdecode(os.fsencode(f'.{target.name}')[:250]) + '.part')
     try:
         yield part
-        with open(part, 'rb+') as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(part, 'rb+') as file:
+                os.fsync(file.fileno())
         os.replace(part, target)
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _sync_folder(target.parent)
+    if sync:
+        _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

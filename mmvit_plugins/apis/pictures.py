@@ -120,4 +120,4 @@ def save(image: Image.Image, path: Path) -> None:
     """Write a picture, all of it or nothing; its folder is made where needed."""
     data = io.BytesIO()
     image.save(data, Image.registered_extensions()[path.suffix.lower()])
-    write_bytes(data.getvalue(), path)
+    write_bytes(data.getvalue(), path, sync=False)

@@ -183,11 +183,9 @@ def save_labels(
     else:
         height, width = labels.shape
         about = {'count': 1, 'dtype': labels.dtype.name, 'nodata': 0, 'compress': 'deflate'}
-        with import_rasterio().io.MemoryFile() as memory:
-            with memory.open(
-                driver='GTiff', width=width, height=height, **about, **(georeference or {})
-            ) as file:
-                file.write(labels, 1)
-                file.write_colormap(1, dict(enumerate([(0, 0, 0), *map(tuple, palette)])))
-            data.write(memory.read())
+        with import_rasterio().open(
+            data, 'w', 'GTiff', width, height, **about, **(georeference or {})
+        ) as file:
+            file.write(labels, 1)
+            file.write_colormap(1, dict(enumerate([(0, 0, 0), *map(tuple, palette)])))
     write_bytes(data.getvalue(), path)

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
+import numpy as np
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import VISBACKENDS
+from mmengine.visualization import LocalVisBackend
+from mmengine.visualization.vis_backend import force_init_env
+from PIL import Image
 
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..writing import write_bytes
+from .pictures import save
 
 # test-time augmentation where the config has none, as the hosts' own tools set it
 FLIPPED = {
@@ -75,6 +81,9 @@ def draw_results(cfg: Config, args: argparse.Namespace) -> None:
     if args.show_dir:
         cfg.setdefault('visualizer', {'type': 'SegLocalVisualizer'})
         cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
+        for backend in cfg.visualizer.vis_backends:
+            if backend['type'] == 'LocalVisBackend':
+                backend['type'] = 'WholePicturesBackend'
         cfg.visualizer.save_dir = args.show_dir
 
 
@@ -108,6 +117,16 @@ def set_tta(cfg: Config, path: str) -> None:
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+@VISBACKENDS.register_module()
+class WholePicturesBackend(LocalVisBackend):
+    """mmengine's, which says so where a picture cannot be written."""
+
+    @force_init_env
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Write a picture, RGB ``(H, W, 3)``."""
+        save(Image.fromarray(image), Path(self._img_save_dir, f'{name}_{step}.png'))
 
 
 def write_dump(data: Any, path: str) -> None:
