@@ -20,6 +20,7 @@ CURES = {
     errno.EISDIR: 'give a file',
     errno.ENAMETOOLONG: 'give a shorter one',
 }
+NO_SHARED_MEMORY = 74  # exit code of a process that loads data
 # Words of torch, NumPy and OpenCV -> what happened, and what to do about it
 SHARED = (
     'the processes that load data ran out of shared memory (/dev/shm): enlarge it (docker run '
@@ -31,6 +32,7 @@ MEMORY = (
 )
 SHORTAGES = {
     'killed by signal: Bus error': SHARED,
+    f'exited unexpectedly with exit code {NO_SHARED_MEMORY}': SHARED,
     'shared memory': SHARED,
     'unable to write to file </torch_': SHARED,
     'killed by signal: Killed': MEMORY,
@@ -109,7 +111,7 @@ def _shortage(error: Exception, text: str) -> str | None:
         return MEMORY.format(text or 'MemoryError')
     if isinstance(error, RuntimeError | OSError) or type(error).__module__ == 'cv2':
         for words, cure in SHORTAGES.items():
-            if words in text:
+            if words in f'{text} {error.__cause__}':
                 return cure.format(text.splitlines()[0])
     return None
 

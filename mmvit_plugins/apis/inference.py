@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from ..datasets.checks import CheckLabels
 from ..datasets.coco_checks import read_coco
 from ..errors import UserError
 from ..registry import HOSTS
@@ -135,14 +136,19 @@ class Segmentation(Task):
         labels = sample.pred_sem_seg.data[0].numpy()
         maps = {'prediction': labels}
         if name in self.truth:
-            maps = {'truth': self._read_truth(self.truth[name]), **maps}
+            maps = {'truth': self._read_truth(self.truth[name], labels.shape), **maps}
         sheet = draw_segmentation(image, maps, self.classes, self.palette, self.opacity)
         save(sheet, self.out / f'{name}.png')
         kind = np.uint8 if len(self.classes) <= 256 else np.uint16
         save(Image.fromarray(labels.astype(kind)), self.out / 'labels' / f'{name}.png')
 
-    def _read_truth(self, path: Path) -> np.ndarray:
-        """Read labels as training does: zero reduced, classes mapped as the data set says."""
+    def _read_truth(self, path: Path, shape: tuple[int, int]) -> np.ndarray:
+        """Read labels as training does: zero reduced, classes mapped as the data set says.
+
+        Raises:
+            UserError: They are of another size.
+            DataError: They are no classes.
+        """
         from mmseg.datasets import LoadAnnotations
 
         results = {
@@ -151,7 +157,14 @@ class Segmentation(Task):
             'label_map': self.dataset.label_map,
             'seg_fields': [],
         }
-        return LoadAnnotations()(results)['gt_seg_map']
+        truth = LoadAnnotations()(results)['gt_seg_map']
+        if truth.shape != shape:
+            raise UserError(
+                f'{path} has the size {truth.shape[:2]} (height, width), the picture {shape}: '
+                'correct --truth'
+            )
+        check = CheckLabels(len(self.classes), self.dataset.ignore_index)
+        return check({**results, 'gt_seg_map': truth})['gt_seg_map']
 
 
 class Classification(Task):

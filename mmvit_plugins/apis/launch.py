@@ -1,14 +1,16 @@
-"""Processes that a launcher starts: are they there, and do they find each other."""
+"""Processes of a run: are they there, do they find each other, does one end that cannot go on."""
 
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.queues import Queue
 
 import torch
 from torch.distributed import DistError
 
-from ..errors import UserError
+from ..errors import NO_SHARED_MEMORY, UserError, sentence
 
 # Launcher -> how to start, and the numbers and words that it leaves in the environment
 NEEDED = {
@@ -88,3 +90,18 @@ def explained() -> Iterator[None]:
             f'({str(error).splitlines()[0]}): correct MASTER_ADDR and PORT (MASTER_PORT), and '
             'start as many processes as was said'
         ) from error
+
+
+def end_failing_workers() -> None:
+    """Let a process that loads data end where it cannot hand over a batch.
+
+    Python drops the batch with a traceback and goes on, and the run would wait for it for ever.
+    """
+    Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: Exception, _: object) -> None:
+    shortage = sentence(error)
+    if shortage is None:
+        traceback.print_exception(error)
+    os._exit(NO_SHARED_MEMORY if shortage else 1)

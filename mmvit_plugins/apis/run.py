@@ -25,7 +25,7 @@ from ..engine.resume import check_resumable
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
 from .console import without_idle_warnings
-from .launch import check_launcher, explained
+from .launch import check_launcher, end_failing_workers, explained
 from .runner import build_runner
 from .test_options import check_dump, draw_results, dump_to, set_tta, write_dump
 from .work_dir import DATALOADERS, claim_work_dir, files_in
@@ -138,6 +138,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if cfg.launcher != 'none':
         _start_processes(cfg)
     _set_dataloaders(cfg, args)
+    end_failing_workers()
     return cfg
 
 
