@@ -1,6 +1,7 @@
 """Errors that are the user's to repair, and how the tools show them: one sentence, no traceback."""
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -80,9 +81,10 @@ def sentence(error: Exception) -> str | None:
         return f'no such file or folder: {error.filename}' if error.filename else text
     if shortage := _shortage(error, text):
         return shortage
-    if isinstance(error, OSError) and error.errno in CURES and (error.filename or _is_room(error)):
-        where = f'{error.filename}: ' if error.filename else ''
-        return f'{where}{error.strerror}; {CURES[error.errno]}'
+    if isinstance(error, OSError) and error.errno in CURES:
+        cure, name = CURES[error.errno], error.filename or _written(error)
+        if name or cure == ROOM:
+            return f'{name}{name and ": "}{error.strerror}; {cure}'
     if isinstance(error, AssertionError) and is_undecoded(text):
         return f'{text}; the file is no picture or is damaged: replace it or leave it out'
     if type(error).__module__.startswith('mmvit_plugins'):
@@ -100,9 +102,14 @@ def is_undecoded(text: str) -> bool:
     return text.startswith(('failed to load image', "'NoneType' object has no attribute"))
 
 
-def _is_room(error: OSError) -> bool:
-    """Tell whether a disk is full, which libraries say without a name."""
-    return CURES[error.errno] == ROOM
+def _written(error: OSError) -> str:
+    """Name the file that was open where an error came up without a name, as of a full disk."""
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        for value in frame.f_locals.values():
+            name = getattr(value, 'name', None)
+            if isinstance(value, io.IOBase) and isinstance(name, str) and name[:1] != '<':
+                return name
+    return ''
 
 
 def _shortage(error: Exception, text: str) -> str | None:

@@ -27,7 +27,7 @@ from ..errors import UserError
 from .console import without_idle_warnings
 from .launch import check_launcher, end_failing_workers, explained
 from .runner import build_runner
-from .test_options import check_dump, draw_results, dump_to, set_tta, write_dump
+from .test_options import check_dump, draw_results, dump_to, set_tta, write_dump, write_whole_maps
 from .work_dir import DATALOADERS, claim_work_dir, files_in
 
 
@@ -100,6 +100,9 @@ def test(args: argparse.Namespace) -> None:
         runner = build_runner(cfg, args.verbose, testing=True)
         if args.amp and not torch.cuda.is_available():
             keep_operators_in_float32(runner.model)
+        for metric in runner.test_evaluator.metrics if labels_out else ():
+            if type(metric).__name__ == 'IoUMetric':
+                write_whole_maps(metric)
         if args.out and not labels_out and args.out_item != 'metrics':
             # mmdetection's own packs masks, which would otherwise fill gigabytes
             dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'

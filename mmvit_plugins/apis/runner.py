@@ -20,7 +20,7 @@ from ..engine.randomness import get_states
 from ..engine.resume import STATES, VALIDATED, fit_schedules
 from ..engine.training import ExactResumeHook, InvalidLossHook
 from ..writing import write_bytes
-from .console import keep_brief
+from .console import keep_brief, stop_on_errors
 from .work_dir import unique_folder
 
 
@@ -54,6 +54,7 @@ class _Explains:
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
+        stop_on_errors(logger)
         if not self.verbose:
             keep_brief(logger)
         return logger

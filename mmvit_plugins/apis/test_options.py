@@ -1,7 +1,7 @@
 """What the options of a test change in a config: pictures, augmentation, dumps; all hosts."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,30 @@ class WholePicturesBackend(LocalVisBackend):
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Write a picture, RGB ``(H, W, 3)``."""
         save(Image.fromarray(image), Path(self._img_save_dir, f'{name}_{step}.png'))
+
+
+def write_whole_maps(metric: Any) -> None:
+    """Let mmseg's ``IoUMetric`` write its label maps so that none is half there, or lost."""
+    score, folder = metric.process, metric.output_dir
+    sources: dict[Path, str] = {}
+
+    def process(data_batch: Any, data_samples: Sequence[dict]) -> None:
+        metric.output_dir = None
+        score(data_batch, data_samples)
+        metric.output_dir = folder
+        for sample in data_samples:
+            source = sample['img_path']
+            target = Path(folder, f'{Path(source).stem}.png')
+            if sources.setdefault(target, source) != source:
+                raise UserError(
+                    f'{sources[target]} and {source} would both become {target}: write one file of '
+                    'all with --out-item pred'
+                )
+            labels = sample['pred_sem_seg']['data'].squeeze().cpu().numpy()
+            labels = labels + bool(sample.get('reduce_zero_label'))  # as it was annotated
+            save(Image.fromarray(labels.astype(np.uint8)), target)
+
+    metric.process = process
 
 
 def write_dump(data: Any, path: str) -> None:
