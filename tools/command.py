@@ -104,7 +104,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         if 'cfg_options' in args:
             texts, args.cfg_options = args.cfg_options, {}
             DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
-        run_tool(lambda: main(args))
+        run_tool(lambda: (main(args), sys.stdout.flush()))
     except KeyboardInterrupt:  # while the above was imported
         sys.exit('interrupted')
 
@@ -138,9 +138,11 @@ class _Quiet(io.FileIO):
     """A stream whose reader may leave: what comes then is for nobody."""
 
     def write(self, data: bytes) -> int:
-        """Write as much as can be."""
+        """Write; after a failure nothing more, as Python would try again at its end."""
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            return len(data)
+            if isinstance(error, BrokenPipeError):
+                return len(data)
+            raise

@@ -67,9 +67,8 @@ def visualize_cam(
         method: One of ``METHODS``; ``'eigencam'`` knows no classes, and ``'scorecam'`` runs the
             model once for each channel of the layer, both without gradients.
         layer: Dotted path of the module to explain, whose output (or the last tensor of it) is
-            ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, tokens of a map after up to five
-            extra ones. By default the last map that the backbone returns; where it returns a
-            vector, as T2T-ViT may, the tokens that it is made from.
+            ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, tokens after up to five extra ones.
+            By default the backbone's last map, or the tokens that its vector is made from.
         target: Number or name of the class; the predicted one by default.
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the map, 0 to 1.
