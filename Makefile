@@ -22,18 +22,20 @@ setup: ## make or update .venv (done by the others when needed)
 
 demo: setup ## train AFFormer-tiny on scenes of handwritten digits, evaluate it, draw what it sees
 	$(RUN) tools/dataset_converters/digits.py --out data/digits
+	@rm -f $(WORK)/*.pth $(WORK)/last_checkpoint
 	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK) --no-validate
 	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" --work-dir $(WORK)/test
 	$(RUN) tools/infer.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" data/digits/images/validation \
-	    --truth data/digits/annotations/validation --opacity 0.9 --out $(WORK)/pictures
+	    --truth data/digits/annotations/validation --opacity 0.9 --out $(WORK)/pictures --overwrite
 	@echo "Pictures of input, truth and prediction: $(WORK)/pictures; the numbers are above."
 
 demo-hyperspectral: setup ## train LSGA-ViT on a generated scene, map it, compare it with two baselines
-	@rm -f $(HSI_WORK)/best_*.pth
+	@rm -f $(HSI_WORK)/*.pth $(HSI_WORK)/last_checkpoint
 	$(RUN) tools/train.py $(HSI_CONFIG) --work-dir $(HSI_WORK)
-	$(RUN) tools/test.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth --work-dir $(HSI_WORK)/test
-	$(RUN) tools/map_scene.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth synthetic --out $(HSI_WORK)/map.png
-	$(RUN) tools/hsi_baselines.py $(HSI_CONFIG) --seeds 0 --work-dir $(HSI_WORK)/baselines
+	$(RUN) tools/test.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth --work-dir $(HSI_WORK)/test --overwrite
+	$(RUN) tools/map_scene.py $(HSI_CONFIG) $(HSI_WORK)/best_*.pth synthetic --out $(HSI_WORK)/map.png \
+	    --overwrite
+	$(RUN) tools/hsi_baselines.py $(HSI_CONFIG) --seeds 0 --work-dir $(HSI_WORK)/baselines --overwrite
 	@echo "The map beside the truth: $(HSI_WORK)/map.png; scores and confusion matrix: $(HSI_WORK)/test."
 
 test: setup ## all tests, in two processes (JOBS) of one thread each: 12 minutes on two cores

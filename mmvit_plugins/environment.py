@@ -1,4 +1,4 @@
-"""Is the installation fit for a config: hosts there, once each, and torchvision importable."""
+"""Is the machine fit: hosts installed once each, torchvision importable, the device there."""
 
 import re
 import sys
@@ -7,6 +7,8 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
+
+import torch
 
 from .errors import UserError
 from .registry import HOSTS, is_available
@@ -56,6 +58,31 @@ def check_environment(scope: str) -> None:
                 f'found {_installed("torchvision") or "none"} ({str(error).splitlines()[0]}); '
                 'install both at once from one index, as pinned in requirements.txt'
             ) from error
+
+
+def find_device(name: str | torch.device | None = None) -> torch.device:
+    """Return a device that works.
+
+    Args:
+        name: As ``cuda:0``; by default the GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    if name is None:
+        return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
+    try:
+        torch.zeros(1, device=name).cpu()
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:  # an assertion: built without CUDA
+        count = torch.cuda.device_count()
+        known = [f'cuda:0 to cuda:{count - 1}'] if count > 1 else ['cuda:0'] * count
+        raise UserError(
+            f'there is no device {str(name)!r} here that can be used: give '
+            f'{" or ".join(["cpu", *known])}'
+        ) from error
+    return torch.device(name)
 
 
 def import_host(scope: str) -> None:

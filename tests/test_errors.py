@@ -1,5 +1,6 @@
 """What users see: a sentence for their errors, a traceback for the program's."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,39 @@ def test_files_that_no_decoder_knows(backend):
     text = sentence(caught(lambda: mmcv.imfrombytes(b'', backend=backend)))
     assert text.startswith('a picture or label map cannot be decoded')
     assert 'complete=True' in text
+
+
+def write_without_room():
+    with open('/dev/full', 'w') as file:
+        file.write('x')
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (OSError(errno.ENOSPC, 'No space', 'a.png'), 'a.png: No space; make room'),
+        (OSError(errno.EFBIG, 'File too large'), 'File too large; make room'),
+        (caught(write_without_room), '/dev/full: No space left on device; make room'),
+        (PermissionError(errno.EACCES, 'Permission denied', 'x'), 'x: Permission denied; correct'),
+        (NotADirectoryError(errno.ENOTDIR, 'Not a directory', 'x'), 'x: Not a directory; a part'),
+        (MemoryError(), 'the memory is not enough (MemoryError): take a smaller batch_size'),
+        (caught(lambda: np.empty(2**60, 'u1')), 'the memory is not enough (Unable to allocate'),
+        (caught(lambda: torch.empty(2**50)), 'the memory is not enough ([enforce fail'),
+        (torch.OutOfMemoryError('CUDA out of memory. Tried'), 'the memory is not enough (CUDA'),
+        (
+            RuntimeError('DataLoader worker (pid 3) is killed by signal: Bus error. It is'),
+            'the processes that load data ran out of shared memory',
+        ),
+        (
+            RuntimeError('DataLoader worker (pid 3) is killed by signal: Killed. '),
+            'the memory is not enough (DataLoader worker (pid 3)',
+        ),
+        (RuntimeError('DataLoader worker (pid 3) exited unexpectedly with exit code 1'), None),
+    ],
+)
+def test_what_the_machine_lacks_is_said(error, words):
+    text = sentence(error)
+    assert text == words if words is None else text.startswith(words), text
 
 
 def fail(error: Exception) -> None:

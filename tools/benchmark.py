@@ -11,13 +11,12 @@ python tools/benchmark.py configs/swin/swin_tiny_in1k.py torchvision:swin_t \
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
-from command import run
+from command import add_overwrite, run
 
 os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's chatter, read when torch loads
 DTYPES = ['float32', 'bfloat16', 'float16']
@@ -73,26 +72,30 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='draw FLOPs, time and memory against the pixels; needs --shape twice or more',
     )
+    add_overwrite(parser)
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Measure, print the table and write the JSON file."""
     from mmvit_plugins.analysis.benchmark import Variant, compare
-    from mmvit_plugins.analysis.report import format_benchmark, plot_growth
+    from mmvit_plugins.analysis.report import PLOTS, format_benchmark, plot_growth
+    from mmvit_plugins.apis.outputs import check_outputs
     from mmvit_plugins.errors import UserError
+    from mmvit_plugins.writing import write_json
 
     if args.plot and len(args.shape or []) < 2:
         raise UserError('--plot shows how a model grows: give --shape twice or more')
 
+    if args.plot and args.plot.suffix[1:].lower() not in PLOTS:
+        raise UserError(f'--plot {args.plot}: its ending must be one of {", ".join(PLOTS)}')
+    check_outputs(filter(None, (args.json, args.plot)), args.configs, args.overwrite)
     base = Variant(
         deploy=args.deploy,
         channels_last=args.channels_last,
         compile=args.compile,
         dtype=args.dtype,
     )
-    for file in filter(None, (args.json, args.plot)):
-        file.parent.mkdir(parents=True, exist_ok=True)
     result = compare(
         args.configs,
         shapes=args.shape or (),
@@ -112,7 +115,7 @@ def main(args: argparse.Namespace) -> None:
     result['command'] = shlex.join(sys.argv)
     print(format_benchmark(result))
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + '\n')
+        write_json(result, args.json)
     if args.plot:
         plot_growth(result, args.plot)
 

@@ -5,6 +5,8 @@ answered before torch is there.
 """
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,12 +43,20 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``; without it no tool writes over a file that is there."""
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace results that are there; never an input'
+    )
+
+
 def add_picture_arguments(parser: argparse.ArgumentParser, opacity: float, of: str) -> None:
     """Add what all tools share that draw pictures with a trained model."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('source', metavar='image', help='picture, or folder of pictures')
     parser.add_argument('--out', required=True, help='folder to write into')
+    add_overwrite(parser)
     parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
     parser.add_argument('--opacity', type=float, default=opacity, help=f'of {of}, 0 to 1')
     add_settings(parser)
@@ -82,13 +92,57 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         main: Imports what it needs itself.
         parser: Knows the tool's options.
     """
-    args = parser.parse_args()
+    _keep_asserts()
+    _open_streams()
+    try:
+        args = parser.parse_args()
 
-    from mmengine.config import DictAction
+        from mmengine.config import DictAction
 
-    from mmvit_plugins.errors import run_tool
+        from mmvit_plugins.errors import run_tool
 
-    if 'cfg_options' in args:
-        texts, args.cfg_options = args.cfg_options, {}
-        DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
-    run_tool(lambda: main(args))
+        if 'cfg_options' in args:
+            texts, args.cfg_options = args.cfg_options, {}
+            DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
+        run_tool(lambda: (main(args), sys.stdout.flush()))
+    except KeyboardInterrupt:  # while the above was imported
+        sys.exit('interrupted')
+
+
+def _keep_asserts() -> None:
+    """Start again without ``-O`` and ``PYTHONOPTIMIZE``: the hosts look at input with asserts."""
+    if sys.flags.optimize:
+        former = os.environ.pop('PYTHONOPTIMIZE', None)
+        options = [option for option in sys.orig_argv[1:] if option not in ('-O', '-OO')]
+        if former or len(options) < len(sys.orig_argv) - 1:
+            os.execv(sys.executable, [sys.executable, *options])
+
+
+def _open_streams() -> None:
+    """Let a tool go on where nobody reads what it says: streams closed, or as of ``| head``."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would get what is printed
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    for name, number in (('stdout', 1), ('stderr', 2)):
+        stream = getattr(sys, name)
+        if stream is None or stream is getattr(sys, f'__{name}__'):
+            raw = io.BufferedWriter(_Quiet(number, 'w', closefd=False))
+            like = {'encoding': stream.encoding, 'errors': stream.errors} if stream else {}
+            lines = number == 2 or os.isatty(number)
+            setattr(sys, name, io.TextIOWrapper(raw, **like, line_buffering=lines))
+
+
+class _Quiet(io.FileIO):
+    """A stream whose reader may leave: what comes then is for nobody."""
+
+    def write(self, data: bytes) -> int:
+        """Write; after a failure nothing more, as Python would try again at its end."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                return len(data)
+            raise

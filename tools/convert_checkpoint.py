@@ -10,7 +10,7 @@ read, and for a classifier of fewer classes than the file's.
 
 import argparse
 
-from command import run
+from command import add_overwrite, run
 
 LAYOUTS = ['ours', 'official', 'pim', 'mmpretrain', 'timm', 'torchvision', 'huggingface']
 
@@ -31,13 +31,16 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help="classes to keep: a text file with one index of the file's classifier a line",
     )
+    add_overwrite(parser)
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Convert, report."""
+    from mmvit_plugins.apis.outputs import check_outputs
     from mmvit_plugins.checkpoint import convert_file
 
+    check_outputs([args.target], [args.source, args.class_map], args.overwrite)
     print(convert_file(args.source, args.target, args.to, args.class_map))
 
 

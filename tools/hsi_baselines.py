@@ -5,7 +5,7 @@ python tools/hsi_baselines.py configs/lsga/lsga_indian-pines.py --seeds 0-9
 
 import argparse
 
-from command import add_settings, run
+from command import add_overwrite, add_settings, run
 
 BASELINES = ['svm', 'forest']
 
@@ -19,6 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--seeds', required=True, help='as 0-9 or 0,2,5-7')
     parser.add_argument('--only', dest='names', nargs='+', choices=BASELINES, default=BASELINES)
     parser.add_argument('--work-dir', help='folder to write into; ./work_dirs/CONFIG_baselines')
+    add_overwrite(parser)
     add_settings(parser)
     return parser
 

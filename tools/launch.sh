@@ -17,17 +17,33 @@ need() {
     fi
 }
 
+# number NAME VALUE LEAST [MOST]: stop unless the value is a whole number of that range
+number() {
+    local range="on"
+    [[ -n "${4:-}" ]] && range="to $4"
+    if [[ ! "$2" =~ ^(0|[1-9][0-9]{0,8})$ ]] || (($2 < $3 || $2 > ${4:-$2})); then
+        echo "error: $1=$2: give a whole number from $3 $range" >&2
+        exit 2
+    fi
+}
+
 # with_torchrun GPUS TOOL ARGUMENTS...: GPUS processes on this machine, NNODES machines in all
 with_torchrun() {
-    if [[ ! "$1" =~ ^[1-9][0-9]*$ ]]; then
-        echo "error: GPUS=$1 is no number of processes" >&2
+    local nodes="${NNODES:-1}" node="${NODE_RANK:-0}" port="${PORT:-29500}"
+    number GPUS "$1" 1
+    number NNODES "$nodes" 1
+    number NODE_RANK "$node" 0 $((nodes - 1))
+    number PORT "$port" 1 65535
+    # torchrun's own words for a port that is taken are a page long
+    if ((node == 0)) && ! "$PYTHON" -c "import socket; socket.create_server(('', $port))" 2>/dev/null; then
+        echo "error: the port $port of this machine is in use or forbidden: set PORT to another" >&2
         exit 2
     fi
     exec "$PYTHON" -m torch.distributed.run \
-        --nnodes="${NNODES:-1}" \
-        --node_rank="${NODE_RANK:-0}" \
+        --nnodes="$nodes" \
+        --node_rank="$node" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-        --master_port="${PORT:-29500}" \
+        --master_port="$port" \
         --nproc_per_node="$1" \
         "$TOOLS/$2" "${@:3}" --launcher pytorch
 }
@@ -35,6 +51,13 @@ with_torchrun() {
 # with_srun PARTITION JOB_NAME TOOL ARGUMENTS...: GPUS tasks, GPUS_PER_NODE=0 for machines without GPUs
 with_srun() {
     local gpus="${GPUS:-4}" per_node="${GPUS_PER_NODE:-4}"
+    number GPUS "$gpus" 1
+    number GPUS_PER_NODE "$per_node" 0
+    number CPUS_PER_TASK "${CPUS_PER_TASK:-5}" 1
+    if ! command -v srun >/dev/null; then
+        echo "error: there is no srun here: start under slurm, or take tools/dist_*.sh" >&2
+        exit 2
+    fi
     local request=()
     if ((per_node > 0)); then
         per_node=$((gpus < per_node ? gpus : per_node))

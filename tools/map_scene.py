@@ -2,7 +2,7 @@
 
 import argparse
 
-from command import add_settings, run
+from command import add_overwrite, add_settings, run
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--save', help='a further file of the labels: .npy, .mat or .tif')
     parser.add_argument('--scores', help='file of the scores of all classes: .npy, float16')
+    add_overwrite(parser)
     parser.add_argument('--device', help='as cuda:0 or cpu; the GPU if there is one')
     parser.add_argument('--batch-size', type=int, default=256, help='windows at once')
     add_settings(parser)

@@ -7,6 +7,7 @@ writes ``afformer_tiny_ade20k-<first 8 digits of its SHA-256>.pth``, which PyTor
 """
 
 import argparse
+from pathlib import Path
 
 from command import run
 
@@ -22,8 +23,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Publish, report."""
+    from mmvit_plugins.apis.outputs import check_outputs
     from mmvit_plugins.checkpoint import publish_file
 
+    check_outputs([], folders=[Path(args.target).parent])  # a file of its name is the same
     print(publish_file(args.source, args.target, ema=args.ema))
 
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from command import add_settings, run
+from command import add_overwrite, add_settings, run
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--jobs', type=int, default=1, help='seeds at a time, which share the cores (default 1)'
     )
     parser.add_argument('--work-dir', help='folder to write into; ./work_dirs/CONFIG_repeat')
+    add_overwrite(parser)
     add_settings(parser)
     return parser
 

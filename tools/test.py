@@ -2,7 +2,7 @@
 
 import argparse
 
-from command import add_run_arguments, run
+from command import add_overwrite, add_run_arguments, run
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--show-dir', help='folder for painted pictures')
     parser.add_argument('--interval', type=int, default=1, help='paint every n-th picture')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    add_overwrite(parser)
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser
 

@@ -1,13 +1,17 @@
 """What the benchmark measured, as a table and as pictures."""
 
+import io
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from ..writing import write_bytes
 from .table import markdown_table
 
 STYLES = {'tensor': '-', 'predict': ':', 'train': '--'}
+PLOTS = tuple(FigureCanvasBase.get_supported_filetypes())  # endings
 PANELS = {
     'GFLOPs of one image, forward': lambda line: line['flops'] / 1e9,
     'ms for a batch': lambda line: line['latency_ms']['median'],
@@ -112,7 +116,9 @@ def plot_growth(result: dict, path: str | Path) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=4)
-    figure.savefig(path, dpi=100)
+    data = io.BytesIO()
+    figure.savefig(data, dpi=100, format=Path(path).suffix[1:].lower())
+    write_bytes(data.getvalue(), path)
 
 
 def _pixels(line: dict) -> int:

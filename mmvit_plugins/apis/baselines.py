@@ -13,11 +13,12 @@ from mmengine.registry import DATASETS, init_default_scope
 from ..config import load_config
 from ..datasets.hyperspectral.dataset import HyperspectralDataset
 from ..datasets.hyperspectral.windows import windows_of
-from ..engine.hyperspectral import NAMES, score_record
+from ..engine.hyperspectral import NAMES, SCORES, score_record
 from ..errors import UserError
 from ..evaluation import confusion_matrix
 from ..registry import is_available
-from .repeat import find_datasets, format_row, seeded, write_summary
+from .outputs import check_outputs
+from .repeat import TABLE, find_datasets, format_row, seeded, write_summary
 
 CHUNK = 4096  # test pixels at a time; windows of a whole scene would fill the memory
 
@@ -28,6 +29,7 @@ def run_baselines(
     names: Sequence[str] = ('svm', 'forest'),
     work_dir: str | None = None,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Fit and test classifiers on the training and test pixels of a config, with each seed.
 
@@ -44,9 +46,10 @@ def run_baselines(
         names: Which of the two.
         work_dir: The folder to write into; by default ``./work_dirs/CONFIG_baselines``.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether scores that are there may be replaced.
 
     Raises:
-        UserError: The config has no hyperspectral data to train and test on.
+        UserError: The config has no hyperspectral data to train and test on, or there are scores.
         ImportError: scikit-learn is not installed.
     """
     if not is_available('sklearn'):
@@ -56,6 +59,8 @@ def run_baselines(
     cfg = load_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_baselines')
+    files = [work / name / file for name in names for file in (SCORES, TABLE)]
+    check_outputs(files, [config], overwrite)
     rows: dict[str, list[dict]] = {name: [] for name in names}
     for seed in seeds:
         seed_cfg = seeded(cfg, seed, config)

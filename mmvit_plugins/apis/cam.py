@@ -14,7 +14,8 @@ from ..errors import UserError
 from ..models import T2TViT
 from ..registry import is_available
 from ..visualization import draw_cam
-from .pictures import find_pictures, for_each_picture, save
+from .outputs import check_outputs
+from .pictures import drawn, find_pictures, for_each_picture, save
 from .predictor import Predictor, check_opacity
 
 METHODS = {  # what they are called here, and in the library
@@ -48,6 +49,7 @@ def visualize_cam(
     device: str | None = None,
     opacity: float = 0.5,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write ``OUT/<name>.png`` for each input picture: it, and beside it its activation map.
 
@@ -62,16 +64,16 @@ def visualize_cam(
         checkpoint: The weights.
         source: A picture or a folder, which is searched to any depth.
         out: The folder to write into.
-        method: One of ``METHODS``. All but the last two use gradients; ``'eigencam'`` knows no
-            classes, and ``'scorecam'`` runs the model once for each channel of the layer.
+        method: One of ``METHODS``; ``'eigencam'`` knows no classes, and ``'scorecam'`` runs the
+            model once for each channel of the layer, both without gradients.
         layer: Dotted path of the module to explain, whose output (or the last tensor of it) is
-            ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, tokens of a map after up to five
-            extra ones. By default the last map that the backbone returns; where it returns a
-            vector, as T2T-ViT may, the tokens that it is made from.
+            ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, tokens after up to five extra ones.
+            By default the backbone's last map, or the tokens that its vector is made from.
         target: Number or name of the class; the predicted one by default.
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the map, 0 to 1.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether pictures of an earlier run may be replaced.
 
     Raises:
         UserError: Nothing to show, a wrong argument, a model, layer or class that has no map, or,
@@ -85,6 +87,7 @@ def visualize_cam(
     if not is_available('pytorch_grad_cam'):
         raise UserError(f'activation maps need pytorch-grad-cam, which is not installed: {INSTALL}')
     pictures = find_pictures(source)
+    check_outputs(drawn(pictures, out), [source, config, checkpoint], overwrite)
     predictor = Predictor(config, checkpoint, device, cfg_options)
     path = layer or find_last_map(predictor.model)
     kind = EXPLAINED[predictor.cfg.default_scope]

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,19 @@ class _Brief(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not self.hidden.match(record.getMessage())
+
+
+def stop_on_errors(logger: logging.Logger) -> None:
+    """End a run whose log file cannot be written; logging would show a traceback for each line."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _raise  # type: ignore[method-assign]
+
+
+def _raise(_: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    if error is not None:
+        raise error
 
 
 def keep_brief(logger: logging.Logger) -> None:

@@ -10,7 +10,8 @@ from ..errors import UserError
 from ..models.backbones.sgformer import STRIDES, Guidance
 from ..registry import MODELS
 from ..visualization import draw_importance
-from .pictures import find_pictures, for_each_picture, save
+from .outputs import check_outputs
+from .pictures import drawn, find_pictures, for_each_picture, save
 from .predictor import Predictor, check_opacity
 
 
@@ -23,6 +24,7 @@ def visualize_importance(
     device: str | None = None,
     opacity: float = 0.6,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write ``OUT/<name>.png`` for each input picture: importance and regions in stages 1 to 3.
 
@@ -44,6 +46,7 @@ def visualize_importance(
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the importance, 0 to 1.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether pictures of an earlier run may be replaced.
 
     Raises:
         UserError: Nothing to show, a wrong argument, a model that makes no importance, or, after
@@ -51,6 +54,7 @@ def visualize_importance(
     """
     check_opacity(opacity)
     pictures = find_pictures(source)
+    check_outputs(drawn(pictures, out), [source, config, checkpoint], overwrite)
     predictor = Predictor(config, checkpoint, device, cfg_options, check=check_guided)
 
     def write(path: Path, name: str) -> None:

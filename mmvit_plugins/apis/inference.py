@@ -7,11 +7,14 @@ import numpy as np
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from ..datasets.checks import CheckLabels
 from ..datasets.coco_checks import read_coco
 from ..errors import UserError
+from ..registry import HOSTS
 from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
-from .pictures import find_pictures, for_each_picture, save
-from .predictor import Predictor, check_opacity, find_test_dataset
+from .outputs import check_outputs
+from .pictures import PREDICTIONS, drawn, find_pictures, for_each_picture, save
+from .predictor import Predictor, check_opacity, find_test_dataset, load_scoped_config
 
 
 def infer(
@@ -24,6 +27,7 @@ def infer(
     truth: str | None = None,
     score_threshold: float = 0.3,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a picture for each input picture, and what is predicted as files for programs.
 
@@ -46,6 +50,7 @@ def infer(
             or a COCO file of boxes.
         score_threshold: What a box must reach to be drawn and listed.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether pictures of an earlier run may be replaced.
 
     Raises:
         UserError: Nothing to predict, a wrong argument, or, after all others are written, pictures
@@ -55,8 +60,12 @@ def infer(
     if not 0 <= score_threshold <= 1:
         raise UserError(f'score_threshold={score_threshold}: give a number from 0 to 1')
     pictures = find_pictures(source)
-    predictor = Predictor(config, checkpoint, device, cfg_options)
-    task = TASKS[predictor.cfg.default_scope](predictor, Path(out), opacity, score_threshold)
+    cfg = load_scoped_config(config, cfg_options, HOSTS)
+    kind = TASKS[cfg.default_scope]
+    inputs = [source, truth, config, checkpoint]
+    check_outputs(kind.outputs(pictures, Path(out)), inputs, overwrite)
+    predictor = Predictor(cfg, checkpoint, device)
+    task = kind(predictor, Path(out), opacity, score_threshold)
     if truth:
         task.find_truth(pictures, truth)
     for_each_picture(pictures, out, task)
@@ -78,6 +87,11 @@ class Task:
         self.predictor, self.out = predictor, out
         self.opacity, self.score_threshold = opacity, score_threshold
         self.truth: dict[str, Any] = {}
+
+    @staticmethod
+    def outputs(pictures: dict[str, Path], out: Path) -> list[Path]:
+        """List what will be written."""
+        return [*drawn(pictures, out), out / PREDICTIONS]
 
     def find_truth(self, pictures: dict[str, Path], place: str) -> None:
         """Find the truth of each picture; the base class knows none.
@@ -101,6 +115,11 @@ class Segmentation(Task):
             metainfo = self.dataset.metainfo
             self.classes, self.palette = metainfo['classes'], metainfo['palette']
 
+    @staticmethod
+    def outputs(pictures: dict[str, Path], out: Path) -> list[Path]:
+        """List what will be written."""
+        return [*drawn(pictures, out), *drawn(pictures, out / 'labels')]
+
     def find_truth(self, pictures: dict[str, Path], place: str) -> None:
         """Find the annotation of each picture by the suffixes of the config's data set."""
         for name, path in pictures.items():
@@ -117,14 +136,19 @@ class Segmentation(Task):
         labels = sample.pred_sem_seg.data[0].numpy()
         maps = {'prediction': labels}
         if name in self.truth:
-            maps = {'truth': self._read_truth(self.truth[name]), **maps}
+            maps = {'truth': self._read_truth(self.truth[name], labels.shape), **maps}
         sheet = draw_segmentation(image, maps, self.classes, self.palette, self.opacity)
         save(sheet, self.out / f'{name}.png')
         kind = np.uint8 if len(self.classes) <= 256 else np.uint16
         save(Image.fromarray(labels.astype(kind)), self.out / 'labels' / f'{name}.png')
 
-    def _read_truth(self, path: Path) -> np.ndarray:
-        """Read labels as training does: zero reduced, classes mapped as the data set says."""
+    def _read_truth(self, path: Path, shape: tuple[int, int]) -> np.ndarray:
+        """Read labels as training does: zero reduced, classes mapped as the data set says.
+
+        Raises:
+            UserError: They are of another size.
+            DataError: They are no classes.
+        """
         from mmseg.datasets import LoadAnnotations
 
         results = {
@@ -133,7 +157,14 @@ class Segmentation(Task):
             'label_map': self.dataset.label_map,
             'seg_fields': [],
         }
-        return LoadAnnotations()(results)['gt_seg_map']
+        truth = LoadAnnotations()(results)['gt_seg_map']
+        if truth.shape != shape:
+            raise UserError(
+                f'{path} has the size {truth.shape[:2]} (height, width), the picture {shape}: '
+                'correct --truth'
+            )
+        check = CheckLabels(len(self.classes), self.dataset.ignore_index)
+        return check({**results, 'gt_seg_map': truth})['gt_seg_map']
 
 
 class Classification(Task):
@@ -235,4 +266,8 @@ class Detection(Task):
         return Boxes(truth['gt_bboxes'], truth['gt_bboxes_labels'], None, masks)
 
 
-TASKS = {'mmseg': Segmentation, 'mmpretrain': Classification, 'mmdet': Detection}
+TASKS: dict[str, type[Task]] = {
+    'mmseg': Segmentation,
+    'mmpretrain': Classification,
+    'mmdet': Detection,
+}

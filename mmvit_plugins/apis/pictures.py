@@ -1,5 +1,6 @@
 """Picture files: finding them, going through them one by one, writing what is made of them."""
 
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from ..errors import UserError
-from ..writing import write_json
+from ..writing import write_bytes, write_json
 
+PREDICTIONS = 'predictions.json'
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
@@ -40,6 +42,11 @@ def find_pictures(source: str) -> dict[str, Path]:
     return names
 
 
+def drawn(pictures: dict[str, Path], out: str | Path) -> list[Path]:
+    """List what is drawn of pictures: ``OUT/<name>.png`` for each."""
+    return [Path(out, f'{name}.png') for name in pictures]
+
+
 def for_each_picture(
     pictures: dict[str, Path], out: str, write: Callable[[Path, str], object]
 ) -> None:
@@ -64,7 +71,7 @@ def for_each_picture(
                 found[name] = entry
     finally:
         if found:
-            write_json(found, Path(out, 'predictions.json'))
+            write_json(found, Path(out, PREDICTIONS))
     print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
     if unreadable:
         raise UserError(
@@ -167,6 +174,7 @@ def to_picture(inputs: torch.Tensor) -> np.ndarray:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a picture; its folder is made where needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    """Write a picture, all of it or nothing; its folder is made where needed."""
+    data = io.BytesIO()
+    image.save(data, Image.registered_extensions()[path.suffix.lower()])
+    write_bytes(data.getvalue(), path, sync=False)

@@ -19,7 +19,8 @@ from ..checkpoint import fitting_meta, read_checkpoint, whole
 from ..config import load_config
 from ..datasets.settings import check_class_names
 from ..datasets.wrappers import leaf_configs
-from ..errors import UserError
+from ..environment import find_device
+from ..errors import UserError, is_undecoded
 from ..registry import HOSTS
 from .console import without_idle_warnings
 from .pictures import UnreadableError, check_depth, check_whole, to_picture
@@ -32,7 +33,8 @@ class Predictor:
     turned cameras, sizes are what ``tools/test.py`` makes of them, whatever the host.
 
     Args:
-        config: The config file of a classifier, segmentor or detector.
+        config: The config file of a classifier, segmentor or detector, or what
+            :func:`load_scoped_config` made of it.
         checkpoint: The weights.
         device: As ``cuda:0``; the GPU if there is one.
         cfg_options: Settings that replace those of the config.
@@ -46,20 +48,23 @@ class Predictor:
         palette: Colours from where the names are, None if there are none.
 
     Raises:
-        UserError: The config is for another host or cannot run here, it describes no complete model
-            with a backbone, or its test data are no picture files.
+        UserError: There is no such device, the config is for another host or cannot run here, it
+            describes no complete model with a backbone, or its test data are no picture files.
     """
 
     def __init__(
         self,
-        config: str,
+        config: str | Config,
         checkpoint: str,
         device: str | None = None,
         cfg_options: dict | None = None,
         scopes: Collection[str] = HOSTS,
         check: Callable[[BaseModel], object] = lambda model: None,
     ):
-        cfg = self.cfg = load_scoped_config(config, cfg_options, scopes)
+        target = find_device(device)
+        if not isinstance(config, Config):
+            config = load_scoped_config(config, cfg_options, scopes)
+        cfg = self.cfg = config
         state = read_checkpoint(checkpoint)
         if cfg.get('data_preprocessor') and 'backbone' in cfg.model:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -80,7 +85,7 @@ class Predictor:
         check(model)
         with whole(model, checkpoint):
             load_checkpoint(model, checkpoint, map_location='cpu')
-        self.model = model.to(device or default_device())
+        self.model = model.to(target)
         self.pipeline = Compose(steps)
         metainfo = self._find_metainfo(fitting_meta(model, state, checkpoint), dataset)
         self.classes: Sequence[str] = list(metainfo.get('classes', ()))
@@ -113,8 +118,8 @@ class Predictor:
         for step in self.pipeline.transforms:
             try:
                 results = step(results)
-            except AssertionError as error:  # mmcv's own, where nothing was decoded
-                if picture is not None:
+            except (AssertionError, AttributeError) as error:  # mmcv's, where nothing was decoded
+                if picture is not None or not is_undecoded(str(error)):
                     raise
                 if deep is not None:
                     check_depth(None, deep, path)
@@ -228,11 +233,6 @@ def is_for_annotations(step: dict) -> bool:
     """Tell whether a step of a pipeline loads annotations, which a picture alone does not have."""
     kind = str(step['type']).rpartition('.')[2]
     return kind.startswith('Load') and 'Annotation' in kind
-
-
-def default_device() -> str:
-    """Name the GPU if there is one, else the CPU."""
-    return 'cuda:0' if torch.cuda.is_available() else 'cpu'
 
 
 def check_opacity(opacity: float) -> None:

@@ -1,11 +1,13 @@
 """The same experiment with several seeds: train, test, and the mean and deviation of the scores."""
 
 import csv
+import ctypes
 import io
 import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +26,13 @@ from ..engine.hyperspectral import NAMES, SCORES, TRAINING
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
 from ..writing import write_bytes, write_json
+from .outputs import check_outputs
+from .work_dir import checkpoints_in, lock_folder
 
+TABLE = 'scores.csv'
 LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes
+LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None  # loaded before it is needed
+PR_SET_PDEATHSIG = 1
 LOG_LINES = 6  # of a seed that failed
 
 
@@ -61,6 +68,7 @@ def repeat(
     jobs: int = 1,
     work_dir: str | None = None,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> bool:
     """Train and test a config with each seed, and write mean and standard deviation of the scores.
 
@@ -78,12 +86,14 @@ def repeat(
             unless the environment sets ``OMP_NUM_THREADS``.
         work_dir: The folder to write into; by default ``./work_dirs/CONFIG_repeat``.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether the summary of something else may be replaced.
 
     Returns:
         Whether all seeds have scores.
 
     Raises:
-        UserError: Nothing can be repeated, or the work folder holds scores of other settings.
+        UserError: Nothing can be repeated, or the work folder holds scores of other settings, or is
+            written into by another run.
     """
     if jobs < 1:
         raise UserError(f'--jobs {jobs}: give 1 or more')
@@ -91,7 +101,12 @@ def repeat(
     texts = {seed: seeded(cfg, seed, config).pretty_text for seed in seeds}
     _check_config(cfg, config)
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_repeat')
+    a_repetition = any(work.glob('seed_*.py'))
+    files = [work / SCORES, work / TABLE]
+    check_outputs(files, [config], overwrite or a_repetition)
     open_seeds = _open_seeds(texts, work)
+    work.mkdir(parents=True, exist_ok=True)
+    lock_folder(work)
     if len(open_seeds) < len(seeds):
         done = [str(seed) for seed in seeds if seed not in open_seeds]
         _say(f'scored already with these settings, not run again: seeds {", ".join(done)}')
@@ -215,7 +230,7 @@ def write_summary(rows: Sequence[Mapping], work: Path, title: str) -> str:
     writer = csv.DictWriter(text, flat[0])
     writer.writeheader()
     writer.writerows(flat)
-    write_bytes(text.getvalue().encode(), work / 'scores.csv')
+    write_bytes(text.getvalue().encode(), work / TABLE)
 
     summary = {}
     for key in list(flat[0])[1:]:
@@ -272,7 +287,7 @@ class _Runs:
         """
         file = folder.with_name(f'{folder.name}.py')
         write_bytes(config.encode(), file)
-        for outdated in folder.glob('best_*.pth'):  # of a training that was interrupted
+        for outdated in checkpoints_in(folder):  # of a training that was interrupted
             outdated.unlink()
         log = folder.with_name(f'{folder.name}.log')
         log.write_text('')
@@ -281,12 +296,14 @@ class _Runs:
         checkpoint = next(folder.glob('best_*.pth'), None) if best else find_checkpoint(folder)
         if checkpoint is None:
             raise SeedError(f'the training left no {"best" if best else "last"} checkpoint: {log}')
-        self._call(log, 'test.py', file, checkpoint, '--work-dir', folder)
+        self._call(log, 'test.py', file, checkpoint, '--work-dir', folder, '--overwrite')
 
     def _call(self, log: Path, tool: str, *arguments: object) -> None:
         command = [sys.executable, str(self.tools / tool), *map(str, arguments)]
         with open(log, 'a') as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, env=self.env)
+            process = subprocess.Popen(
+                command, stdout=out, stderr=out, env=self.env, preexec_fn=_end_with_parent
+            )
             self.processes.add(process)
             if self.stopped:
                 process.terminate()
@@ -322,12 +339,15 @@ def _open_seeds(texts: Mapping[int, str], work: Path) -> list[int]:
     """Return the seeds that have no scores yet.
 
     Raises:
-        UserError: There are scores, but of other settings.
+        UserError: There are scores, but of other settings, or checkpoints of another run.
     """
     missing = []
     for seed, text in texts.items():
         file = work / f'seed_{seed}.py'
-        if not (work / f'seed_{seed}' / SCORES).is_file():
+        folder = work / f'seed_{seed}'
+        if not file.is_file() and checkpoints_in(folder):
+            raise UserError(f'{folder} holds checkpoints of another run: choose another --work-dir')
+        if not (folder / SCORES).is_file():
             missing.append(seed)
         elif not file.is_file() or file.read_text() != text:
             raise UserError(
@@ -335,6 +355,12 @@ def _open_seeds(texts: Mapping[int, str], work: Path) -> list[int]:
                 'another --work-dir, or remove that folder to run the seed again'
             )
     return missing
+
+
+def _end_with_parent() -> None:
+    """Let a process end when the one that started it is killed; Linux alone can."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _cores() -> int:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_main_process
@@ -21,14 +20,15 @@ from torch.utils._pytree import tree_map
 from ..checkpoint import read_checkpoint
 from ..config import load_config
 from ..datasets.checks import check_layouts
+from ..engine.hyperspectral import RESULTS
 from ..engine.resume import check_resumable
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
 from .console import without_idle_warnings
+from .launch import check_launcher, end_failing_workers, explained
 from .runner import build_runner
-from .test_options import check_dump, draw_results, set_tta
-
-DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+from .test_options import check_dump, draw_results, dump_to, set_tta, write_dump, write_whole_maps
+from .work_dir import DATALOADERS, claim_work_dir, files_in
 
 
 def train(args: argparse.Namespace) -> None:
@@ -55,6 +55,7 @@ def train(args: argparse.Namespace) -> None:
             )
         cfg.auto_scale_lr.enable = True
     _set_amp(cfg, args.amp)
+    claim_work_dir(cfg, anew=args.resume is None and not cfg.get('resume'), lock=True)
     _set_start(cfg, args.resume)
     with without_idle_warnings():
         runner = build_runner(cfg, args.verbose)
@@ -94,26 +95,43 @@ def test(args: argparse.Namespace) -> None:
     if labels_out:  # mmseg's metric writes the predicted label maps into a folder
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
+    _claim_results(cfg, args, bool(labels_out))
     with without_idle_warnings():
         runner = build_runner(cfg, args.verbose, testing=True)
         if args.amp and not torch.cuda.is_available():
             keep_operators_in_float32(runner.model)
+        for metric in runner.test_evaluator.metrics if labels_out else ():
+            if type(metric).__name__ == 'IoUMetric':
+                write_whole_maps(metric)
         if args.out and not labels_out and args.out_item != 'metrics':
             # mmdetection's own packs masks, which would otherwise fill gigabytes
             dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
             metric = METRICS.build({'type': dump, 'out_file_path': args.out})
+            metric.compute_metrics = dump_to(args.out)
             runner.test_evaluator.metrics.append(metric)
         metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
-        mmengine.dump(metrics, args.out)
+        write_dump(metrics, args.out)
     _finish(runner)
+
+
+def _claim_results(cfg: Config, args: argparse.Namespace, labels_out: bool) -> None:
+    """Refuse results of a test where they would be a loss."""
+    folders = [Path(folder) for folder in (labels_out and args.out, args.show_dir) if folder]
+    files = [file for folder in folders for file in files_in(folder)]
+    files += [args.out] if args.out and not labels_out else []
+    hooks = [str(hook.get('type')).rpartition('.')[2] for hook in cfg.get('custom_hooks') or []]
+    if 'HyperspectralHook' in hooks:
+        files += [Path(cfg.work_dir, name) for name in RESULTS]
+    claim_work_dir(cfg, files=files, folders=folders, overwrite=args.overwrite)
 
 
 def prepare(args: argparse.Namespace) -> Config:
     """Load a config and fit it to the machine and the way the processes were started.
 
     Raises:
-        UserError: The config does not exist, or the installation cannot run it.
+        UserError: The config does not exist, the installation cannot run it, or the processes that
+            a launcher should have started are not there.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
@@ -123,23 +141,27 @@ def prepare(args: argparse.Namespace) -> Config:
     if cfg.launcher != 'none':
         _start_processes(cfg)
     _set_dataloaders(cfg, args)
+    end_failing_workers()
     return cfg
 
 
 def _start_processes(cfg: Config) -> None:
     """Open the process group, which mmengine's runner then finds open."""
+    check_launcher(cfg.launcher)
     env = cfg.get('env_cfg') or {}
     # In mmengine's order: the method first, as init_dist would set one by itself.
     set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
     options = {'backend': 'nccl', **env.get('dist_cfg', {})}
     if torch.cuda.is_available():
-        init_dist(cfg.launcher, **options)
+        with explained():
+            init_dist(cfg.launcher, **options)
         return
     set_device = torch.cuda.set_device
     # init_dist reads every launcher's variables right but always chooses a CUDA device.
     torch.cuda.set_device = lambda device: None
     try:
-        init_dist(cfg.launcher, **{**options, 'backend': 'gloo'})
+        with explained():
+            init_dist(cfg.launcher, **{**options, 'backend': 'gloo'})
     finally:
         torch.cuda.set_device = set_device
     cfg.pop('sync_bn', None)

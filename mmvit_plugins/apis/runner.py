@@ -1,11 +1,12 @@
 """mmengine's runner, which says less on the screen and more of a data set that is empty."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, RUNNERS
@@ -18,7 +19,9 @@ from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
 from ..engine.resume import STATES, VALIDATED, fit_schedules
 from ..engine.training import ExactResumeHook, InvalidLossHook
-from .console import keep_brief
+from ..writing import write_bytes
+from .console import keep_brief, stop_on_errors
+from .work_dir import unique_folder
 
 
 class _Explains:
@@ -32,9 +35,26 @@ class _Explains:
     model: Any
     exact: ExactResumeHook
     loaded: dict
+    cfg: Config
+    work_dir: str
+    timestamp: str
+    _timestamp: str
+
+    def setup_env(self, env_cfg: dict) -> None:
+        super().setup_env(env_cfg)
+        # mmengine names it after the second, of which another run may have been started too
+        self._timestamp = unique_folder(self.work_dir, self._timestamp)
+
+    def dump_config(self) -> None:
+        """Write the config beside the checkpoints; a test leaves there that of the training."""
+        target = Path(self.work_dir, Path(self.cfg.filename or f'{self.timestamp}.py').name)
+        is_there = target.is_file() and (self.complete or target.samefile(self.cfg.filename))
+        if is_main_process() and not is_there:
+            write_bytes(self.cfg.dump().encode(), target)
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
+        stop_on_errors(logger)
         if not self.verbose:
             keep_brief(logger)
         return logger

@@ -1,6 +1,9 @@
 """What a map of a hyperspectral scene is written into: pictures and files of labels."""
 
-from collections.abc import Mapping, Sequence
+import io
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +13,8 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..visualization.maps import ERRORS, draw_map, draw_panel, map_scale, stretch
+from ..writing import replacing, write_bytes
+from .outputs import check_outputs
 from .pictures import save
 
 TIFF = ('.tif', '.tiff')
@@ -74,6 +79,68 @@ def write_maps(
     print_log(f'wrote {out} and what belongs to it', 'current')
 
 
+def check_files(
+    out: str | Path | None,
+    georeference: bool,
+    save: str | Path | None,
+    scores: str | Path | None,
+    inputs: Collection[str | Path | None],
+    overwrite: bool,
+) -> None:
+    """Refuse files that cannot be what they are called, are inputs, or must not be replaced.
+
+    Args:
+        out: The panel of :func:`write_maps`.
+        georeference: Whether a GeoTIFF goes beside it.
+        save: A further file of the labels.
+        scores: The file of the scores.
+        inputs: Files that are read.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        UserError: That.
+    """
+    check_ending('out', out, ('.png',))
+    check_ending('save', save, ENDINGS)
+    check_ending('scores', scores, ('.npy',))
+    if georeference and out is None:
+        raise UserError('georeference=True writes a GeoTIFF beside out: give out too')
+    labels = {Path(save)} if save else set()
+    pictures = []
+    if out is not None:
+        panel = Path(out)
+        kinds = [f'{panel.stem}_{kind}.png' for kind in ('pred', 'truth', 'error')]
+        pictures = [panel, *map(panel.with_name, kinds)]
+        labels |= {panel.with_suffix('.npy')}
+        labels |= {panel.with_suffix('.tif')} if georeference else set()
+    written = [*pictures, *sorted(labels), *map(Path, [scores] if scores else [])]
+    check_outputs(written, inputs, overwrite)
+
+
+def files_among(values: Iterable[Any], root: str | Path = '') -> list[Path]:
+    """Find the files in what scenes and labels are given as: names, files, pairs, arrays."""
+    firsts = [value[0] if isinstance(value, tuple | list) else value for value in values]
+    paths = [Path(root, first) for first in firsts if isinstance(first, str | Path)]
+    return [path for path in paths if path.is_file()]
+
+
+@contextmanager
+def open_scores(
+    path: str | Path | None, shape: tuple[int, int, int]
+) -> Iterator[np.ndarray | None]:
+    """Yield a memory-mapped array ``(H, W, K)`` that becomes a ``.npy`` file; None for none."""
+    if path is None:
+        yield None
+        return
+    with replacing(path) as part:
+        scores = np.lib.format.open_memmap(part, 'w+', np.float16, shape)
+        if hasattr(os, 'posix_fallocate'):  # a page that the disk has no room for ends the process
+            with open(part, 'rb+') as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        yield scores
+        scores.flush()
+
+
 def describe(metrics: Mapping) -> str:
     """Say in a line what a map scored on which pixels."""
     numbers = ', '.join(f'{name} {metrics[name]:.2f}' for name in ('OA', 'AA', 'kappa'))
@@ -108,17 +175,17 @@ def save_labels(
         palette: RGB colours of the classes 1 to K, which a GeoTIFF holds.
         georeference: Where a GeoTIFF lies, as ``rasterio.open`` takes it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = path.suffix.lower()
+    ending, data = path.suffix.lower(), io.BytesIO()
     if ending == '.npy':
-        np.save(path, labels)
+        np.save(data, labels)
     elif ending == '.mat':
-        scipy.io.savemat(path, {'labels': labels}, do_compression=True)
+        scipy.io.savemat(data, {'labels': labels}, do_compression=True)
     else:
         height, width = labels.shape
         about = {'count': 1, 'dtype': labels.dtype.name, 'nodata': 0, 'compress': 'deflate'}
         with import_rasterio().open(
-            path, 'w', 'GTiff', width, height, **about, **(georeference or {})
+            data, 'w', 'GTiff', width, height, **about, **(georeference or {})
         ) as file:
             file.write(labels, 1)
             file.write_colormap(1, dict(enumerate([(0, 0, 0), *map(tuple, palette)])))
+    write_bytes(data.getvalue(), path)

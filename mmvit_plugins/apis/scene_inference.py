@@ -24,11 +24,12 @@ from ..datasets.hyperspectral.split_settings import TEST, TRAIN
 from ..datasets.hyperspectral.splits import make_split
 from ..datasets.hyperspectral.windows import margins, windows_of
 from ..datasets.wrappers import leaf_configs
+from ..environment import find_device
 from ..errors import UserError
 from ..evaluation import confusion_matrix, scores_of
 from ..visualization.maps import error_map, panel_step
 from . import scene_files as files
-from .predictor import default_device, load_scoped_config
+from .predictor import load_scoped_config
 from .scene_files import Ground, Prediction
 from .scene_source import Labels, Source, open_source
 
@@ -60,6 +61,7 @@ def map_scene(
     device: str | None = None,
     batch_size: int = 256,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Map a scene as ``tools/map_scene.py`` was told; arguments as for :class:`HSIInferencer`.
 
@@ -70,7 +72,7 @@ def map_scene(
     inferencer = HSIInferencer(cfg, checkpoint, device, batch_size)
     source = (scene, variable) if variable else scene
     truth = (labels, labels_variable) if labels and labels_variable else labels
-    inferencer(source, truth, out, mask, georeference, save, scores)
+    inferencer(source, truth, out, mask, georeference, save, scores, overwrite)
 
 
 class HSIInferencer:
@@ -104,6 +106,7 @@ class HSIInferencer:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f'batch_size={batch_size!r}: give a whole number of windows from 1 on')
         self.batch_size = batch_size
+        target = find_device(device)
         state = read_checkpoint(checkpoint) if checkpoint else {}
         cfg = None
         if not isinstance(model, nn.Module):
@@ -123,8 +126,10 @@ class HSIInferencer:
             _load(model, checkpoint)
         self.meta = dict(meta)
         self.source = _loading_arguments(cfg, self.meta) if cfg else {}
+        self.files = [cfg and cfg.filename, checkpoint]
+        self.files += files.files_among(self.source.values(), self.source.get('data_root', ''))
         self.transform = restore_band_transform(self.meta['band_transform'])
-        self.model = model.to(device or default_device()).eval()
+        self.model = model.to(target).eval()
         backbone = getattr(model, 'backbone', None)
         if cfg is not None and hasattr(backbone, 'switch_to_deploy'):  # a caller's model stays
             backbone.switch_to_deploy()
@@ -138,6 +143,7 @@ class HSIInferencer:
         georeference: bool = False,
         save: str | Path | None = None,
         scores: str | Path | None = None,
+        overwrite: bool = True,
     ) -> dict:
         """Map a scene.
 
@@ -153,6 +159,7 @@ class HSIInferencer:
             save: A further file for the labels: ``.npy``, ``.mat`` (variable ``labels``) or
                 ``.tif``, with the scene's georeference if it has one.
             scores: A ``.npy`` file for the softmax scores, float16 ``(H, W, K)``, memory-mapped.
+            overwrite: Whether files that are there may be replaced; an input never is.
 
         Returns:
             ``labels`` ``(H, W)``, uint8 or with more than 255 classes uint16, 0 where not computed;
@@ -164,12 +171,8 @@ class HSIInferencer:
                 window, or lacks the labels or georeference asked for, or a file cannot be written.
             DataError: The scene or labels cannot be read.
         """
-        if out is not None:
-            files.check_ending('out', out, ('.png',))
-        if georeference and out is None:
-            raise UserError('georeference=True writes a GeoTIFF beside out: give out too')
-        files.check_ending('save', save, files.ENDINGS)
-        files.check_ending('scores', scores, ('.npy',))
+        inputs = [*self.files, *files.files_among([scene, labels])]
+        files.check_files(out, georeference, save, scores, inputs, overwrite)
         source = open_source(scene, labels, self.meta, self.source)
         tiff = georeference or Path(save or '').suffix.lower() in files.TIFF
         if tiff:
@@ -179,7 +182,9 @@ class HSIInferencer:
                 f'{source.name} has no georeference, so none can be written: leave --georeference '
                 'out, or give the scene as a GeoTIFF or ENVI file that has one'
             )
-        result = self._predict(source, self._wanted(source, mask), scores)
+        wanted = self._wanted(source, mask)
+        with files.open_scores(scores, (*wanted.shape, len(self._classes))) as array:
+            result = self._predict(source, wanted, array)
         if result.missing.any():
             print_log(
                 f'{int(result.missing.sum())} pixels of {source.name} have no data (values that '
@@ -225,20 +230,14 @@ class HSIInferencer:
         return source.labelled if mask == 'labelled' else np.ones(shape, bool)
 
     @torch.inference_mode()
-    def _predict(self, source: Source, wanted: np.ndarray, path: str | Path | None) -> Prediction:
+    def _predict(self, source: Source, wanted: np.ndarray, scores: np.ndarray | None) -> Prediction:
         """Classify the wanted pixels, strip by strip."""
         height, width = wanted.shape
         size, step = self.meta['window_size'], panel_step(wanted.shape)
         count = max(1, STRIP_BYTES // (4 * width * source.cube.shape[2]) - size)
-        classes = len(self._classes)
-        labels = np.zeros((height, width), label_type(classes))
+        labels = np.zeros((height, width), label_type(len(self._classes)))
         missing = np.zeros((height, width), bool)
         picture = np.zeros((-(-height // step), -(-width // step), 3), np.float32)
-        scores = None
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            shape = (height, width, classes)
-            scores = np.lib.format.open_memmap(path, 'w+', np.float16, shape)
         total, ready = int(wanted.sum()), 0
         bar = ProgressBar(total, file=sys.stdout)
         for first in range(0, height, count):

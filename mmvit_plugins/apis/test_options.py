@@ -1,14 +1,23 @@
 """What the options of a test change in a config: pictures, augmentation, dumps; all hosts."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import mmengine
+import numpy as np
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import VISBACKENDS
+from mmengine.visualization import LocalVisBackend
+from mmengine.visualization.vis_backend import force_init_env
+from PIL import Image
 
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
+from ..writing import write_bytes
+from .pictures import save
 
 # test-time augmentation where the config has none, as the hosts' own tools set it
 FLIPPED = {
@@ -31,6 +40,11 @@ VIEW_KEYS = (
 
 def draw_results(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the host's visualization hook, whose arguments differ between hosts."""
+    if args.interval < 1 or not args.wait_time >= 0:
+        raise UserError(
+            f'--interval {args.interval} --wait-time {args.wait_time}: give a number of pictures '
+            'from 1 on, and of seconds from 0 on'
+        )
     scope = cfg.get('default_scope')
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if any('window_size' in dataset for dataset in leaf_configs(cfg.test_dataloader)):
@@ -67,6 +81,9 @@ def draw_results(cfg: Config, args: argparse.Namespace) -> None:
     if args.show_dir:
         cfg.setdefault('visualizer', {'type': 'SegLocalVisualizer'})
         cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
+        for backend in cfg.visualizer.vis_backends:
+            if backend['type'] == 'LocalVisBackend':
+                backend['type'] = 'WholePicturesBackend'
         cfg.visualizer.save_dir = args.show_dir
 
 
@@ -100,6 +117,56 @@ def set_tta(cfg: Config, path: str) -> None:
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [hook for hook in hooks if str(hook.type).rpartition('.')[2] != 'EMAHook']
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+@VISBACKENDS.register_module()
+class WholePicturesBackend(LocalVisBackend):
+    """mmengine's, which says so where a picture cannot be written."""
+
+    @force_init_env
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Write a picture, RGB ``(H, W, 3)``."""
+        save(Image.fromarray(image), Path(self._img_save_dir, f'{name}_{step}.png'))
+
+
+def write_whole_maps(metric: Any) -> None:
+    """Let mmseg's ``IoUMetric`` write its label maps so that none is half there, or lost."""
+    score, folder = metric.process, metric.output_dir
+    sources: dict[Path, str] = {}
+
+    def process(data_batch: Any, data_samples: Sequence[dict]) -> None:
+        metric.output_dir = None
+        score(data_batch, data_samples)
+        metric.output_dir = folder
+        for sample in data_samples:
+            source = sample['img_path']
+            target = Path(folder, f'{Path(source).stem}.png')
+            if sources.setdefault(target, source) != source:
+                raise UserError(
+                    f'{sources[target]} and {source} would both become {target}: write one file of '
+                    'all with --out-item pred'
+                )
+            labels = sample['pred_sem_seg']['data'].squeeze().cpu().numpy()
+            labels = labels + bool(sample.get('reduce_zero_label'))  # as it was annotated
+            save(Image.fromarray(labels.astype(np.uint8)), target)
+
+    metric.process = process
+
+
+def write_dump(data: Any, path: str) -> None:
+    """Write predictions or scores in the format of the file's ending."""
+    content = mmengine.dump(data, file_format=Path(path).suffix[1:])
+    write_bytes(content if isinstance(content, bytes) else content.encode(), path)
+
+
+def dump_to(path: str) -> Callable[[list], dict]:
+    """Return what a metric of mmengine's that only writes is to do, with no half file."""
+
+    def compute_metrics(results: list) -> dict:
+        write_dump(results, path)
+        return {}
+
+    return compute_metrics
 
 
 def check_dump(path: str, item: str | None) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from ..errors import UserError
 from ..visualization import draw_two_stage
-from .pictures import find_pictures, for_each_picture, save
+from .outputs import check_outputs
+from .pictures import PREDICTIONS, drawn, find_pictures, for_each_picture, save
 from .predictor import Predictor, check_opacity
 
 
@@ -19,6 +20,7 @@ def visualize_two_stage(
     device: str | None = None,
     opacity: float = 0.5,
     cfg_options: dict | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write ``OUT/<name>.png`` for each input picture, and ``OUT/predictions.json``.
 
@@ -37,6 +39,7 @@ def visualize_two_stage(
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the response, 0 to 1.
         cfg_options: Settings that replace those of the config.
+        overwrite: Whether pictures of an earlier run may be replaced.
 
     Raises:
         UserError: Nothing to show, a wrong argument, a model that looks once, or, after all others
@@ -44,6 +47,8 @@ def visualize_two_stage(
     """
     check_opacity(opacity)
     pictures = find_pictures(source)
+    files = [*drawn(pictures, out), Path(out, PREDICTIONS)]
+    check_outputs(files, [source, config, checkpoint], overwrite)
     predictor = Predictor(config, checkpoint, device, cfg_options, ['mmpretrain'])
     model = predictor.model
     if not hasattr(model, 'two_stages'):

@@ -24,6 +24,7 @@ from ..writing import write_bytes, write_json
 
 TOLERANCE = 1e-5  # of a band transform's numbers, relative to the largest of the same list
 SCORES, TRAINING = 'scores.json', 'training.json'
+RESULTS = ('confusion.png', 'confusion.csv', SCORES)  # of a test
 VALIDATION = 'validation_OA'  # in the message hub, which checkpoints keep
 NAMES = ('OA', 'AA', 'kappa')
 FITTED = 'band_transform'

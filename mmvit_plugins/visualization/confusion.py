@@ -1,10 +1,13 @@
 """A picture of a confusion matrix: counts, shaded by the share of the true class."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from ..writing import write_bytes
 
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
@@ -31,4 +34,6 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
     names = [f'{name} ({total})' for name, total in zip(classes, totals.ravel(), strict=True)]
     axes.set_yticks(range(size), names)
     figure.colorbar(image, label="percent of the class's pixels", shrink=0.8)
-    figure.savefig(path, dpi=100)
+    data = io.BytesIO()
+    figure.savefig(data, dpi=100, format=Path(path).suffix[1:].lower())
+    write_bytes(data.getvalue(), path)

@@ -10,10 +10,17 @@ import pytest
 from mmengine.config import Config
 from sklearn.datasets import load_digits
 
+from mmvit_plugins.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location('digits', ROOT / 'tools/dataset_converters/digits.py')
 digits = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(digits)
+
+
+def write(arguments):
+    digits.main(digits.make_parser().parse_args(arguments))
+
 
 OPTIONS = ('--scenes', '6', '--val-scenes', '3', '--size', '64')
 
@@ -21,7 +28,7 @@ OPTIONS = ('--scenes', '6', '--val-scenes', '3', '--size', '64')
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory):
     out = tmp_path_factory.mktemp('scenes') / 'digits'
-    digits.main(['--out', str(out), *OPTIONS])
+    write(['--out', str(out), *OPTIONS])
     return out
 
 
@@ -210,7 +217,7 @@ def test_digit_covers_its_place_and_keeps_its_shape():
 
 
 def test_same_options_same_bytes(scenes, tmp_path):
-    digits.main(['--out', str(tmp_path / 'again'), *OPTIONS])
+    write(['--out', str(tmp_path / 'again'), *OPTIONS])
     assert content(tmp_path / 'again') == content(scenes)
 
 
@@ -222,14 +229,12 @@ def test_no_two_scenes_share_their_randomness(tmp_path, monkeypatch):
 
     monkeypatch.setattr(digits, 'draw_scene', noise)
     for seed in ('0', '1'):
-        digits.main(['--out', str(tmp_path / seed), *OPTIONS, '--seed', seed])
+        write(['--out', str(tmp_path / seed), *OPTIONS, '--seed', seed])
     assert len({path.read_bytes() for path in tmp_path.rglob('*.jpg')}) == 2 * (6 + 3)
 
 
 def test_first_scenes_do_not_depend_on_how_many_follow(scenes, tmp_path):
-    digits.main(
-        ['--out', str(tmp_path / 'few'), '--scenes', '2', '--val-scenes', '1', *OPTIONS[4:]]
-    )
+    write(['--out', str(tmp_path / 'few'), '--scenes', '2', '--val-scenes', '1', *OPTIONS[4:]])
     few, many = content(tmp_path / 'few'), content(scenes)
     pictures = [name for name in few if not name.endswith('.json')]
     assert len(pictures) == 2 * (2 + 1)
@@ -243,15 +248,15 @@ def test_first_scenes_do_not_depend_on_how_many_follow(scenes, tmp_path):
 
 def test_written_once_and_rewritten_when_options_change(tmp_path, capsys):
     out = tmp_path / 'digits'
-    digits.main(['--out', str(out), *OPTIONS])
+    write(['--out', str(out), *OPTIONS])
     image = out / 'images/training/00000.jpg'
     written = image.stat().st_mtime_ns
-    digits.main(['--out', str(out), *OPTIONS])
+    write(['--out', str(out), *OPTIONS])
     assert image.stat().st_mtime_ns == written
     assert 'up to date' in capsys.readouterr().out
 
     fewer = ['--out', str(out), '--scenes', '4', '--val-scenes', '2', *OPTIONS[4:]]
-    digits.main(fewer)
+    write(fewer)
     assert len(list((out / 'images/training').iterdir())) == 4
 
 
@@ -262,18 +267,34 @@ def test_interrupted_writing_starts_again(tmp_path, monkeypatch):
     out = ['--out', str(tmp_path / 'digits'), *OPTIONS]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(digits, 'draw_scene', interrupted)
-        digits.main(out)
-    digits.main(out)
+        write(out)
+    write(out)
     assert len(list((tmp_path / 'digits/images/training').iterdir())) == 6
 
 
 def test_other_peoples_files_are_left_alone(tmp_path):
     (tmp_path / 'thesis.tex').write_text('years of work')
-    with pytest.raises(SystemExit, match='holds something else.*choose another --out'):
-        digits.main(['--out', str(tmp_path), *OPTIONS])
+    with pytest.raises(UserError, match='holds something else.*choose another --out'):
+        write(['--out', str(tmp_path), *OPTIONS])
     assert (tmp_path / 'thesis.tex').read_text() == 'years of work'
-    with pytest.raises(SystemExit, match='holds something else'):
-        digits.main(['--out', str(tmp_path / 'thesis.tex'), *OPTIONS])
+    with pytest.raises(UserError, match='thesis.tex is a file'):
+        write(['--out', str(tmp_path / 'thesis.tex'), *OPTIONS])
+
+
+def test_files_of_others_among_the_scenes_stop_a_rewriting(tmp_path):
+    """Also where the marker is damaged, which knows what may go; what is up to date stays."""
+    out = tmp_path / 'digits'
+    write(['--out', str(out), *OPTIONS])
+    precious = out / 'images/training/mine.jpg'
+    precious.touch()
+    fewer = ['--out', str(out), '--scenes', '4', '--val-scenes', '2', *OPTIONS[4:]]
+    with pytest.raises(UserError, match='something else than digit scenes, .*mine.jpg: take it'):
+        write(fewer)
+    precious.unlink()
+    (out / digits.MARKER).write_text('{"scen')
+    with pytest.raises(UserError, match='digits.json is damaged'):
+        write(fewer)
+    assert len(list((out / 'images/training').iterdir())) == 6
 
 
 @pytest.mark.parametrize(
@@ -282,6 +303,6 @@ def test_other_peoples_files_are_left_alone(tmp_path):
 )
 def test_bad_options_give_a_sentence(tmp_path, capsys, option, value, least):
     with pytest.raises(SystemExit):
-        digits.main(['--out', str(tmp_path / 'x'), option, value])
-    assert f'{option} must be {least} or more, {value} was given' in capsys.readouterr().err
+        write(['--out', str(tmp_path / 'x'), option, value])
+    assert f'{option}: give a number from {least} on, not {value}' in capsys.readouterr().err
     assert not (tmp_path / 'x').exists()

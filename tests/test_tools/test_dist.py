@@ -1,6 +1,7 @@
 """Many processes: the same training as one process, and the start scripts."""
 
 import json
+import re
 import socket
 import stat
 from pathlib import Path
@@ -106,10 +107,39 @@ def test_scripts_say_how_they_are_used(call, script, arguments):
     assert result.stderr.startswith('usage: ')
 
 
-def test_dist_script_refuses_a_wrong_number_of_processes(call):
-    result = call('dist_train.sh', 'config.py', '--amp')
+@pytest.mark.parametrize(
+    ('script', 'settings', 'words'),
+    [
+        ('dist', {'GPUS': '--amp'}, 'GPUS=--amp: give a whole number from 1 on'),
+        ('dist', {'GPUS': 0}, 'GPUS=0: '),
+        ('dist', {'GPUS': 1, 'NNODES': 'two'}, 'NNODES=two: '),
+        ('dist', {'GPUS': 1, 'NNODES': 2, 'NODE_RANK': 2}, 'NODE_RANK=2: give .* from 0 to 1'),
+        ('dist', {'GPUS': 1, 'PORT': 65536}, 'PORT=65536: give .* from 1 to 65535'),
+        ('slurm', {'GPUS': '1.5'}, 'GPUS=1.5: '),
+        ('slurm', {'GPUS_PER_NODE': '-1'}, 'GPUS_PER_NODE=-1: '),
+        ('slurm', {'CPUS_PER_TASK': 0}, 'CPUS_PER_TASK=0: '),
+        ('slurm', {'GPUS': 1, 'PATH': '/usr/bin:/bin'}, 'there is no srun here'),
+    ],
+)
+def test_scripts_refuse_wrong_numbers(call, script, settings, words):
+    if script == 'dist':
+        gpus = settings.pop('GPUS')
+        result = call('dist_train.sh', 'config.py', gpus, **settings)
+    else:
+        result = call('slurm_train.sh', 'part', 'job', 'config.py', **settings)
     assert result.returncode == 2
-    assert 'GPUS=--amp is no number of processes' in result.stderr
+    assert re.fullmatch(f'error: {words}.*\n', result.stderr)
+
+
+def test_a_port_in_use_is_said_at_once(call, miniature):
+    with socket.create_server(('', 0)) as taken:
+        port = taken.getsockname()[1]
+        result = call('dist_train.sh', 'config.py', 1, PORT=port)
+        assert result.stderr.startswith(f'error: the port {port} of this machine is in use')
+        task = dict(RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        result = call('train.py', miniature, '--launcher', 'pytorch', **task)
+    assert result.returncode == 2
+    assert f'error: the port {port} is in use on this machine: choose another' in result.stderr
 
 
 def test_slurm_scripts_train_and_test(call, miniature, tmp_path, port):

@@ -81,7 +81,7 @@ TEST = """
 import json, sys
 from pathlib import Path
 
-config, checkpoint, option, work = sys.argv[1:]
+config, checkpoint, option, work, again = sys.argv[1:]
 assert option == '--work-dir'
 seed = int(Path(config).stem.removeprefix('seed_'))
 oats = None if seed % 2 else 20.0
@@ -173,6 +173,7 @@ def test_mean_and_deviation(start, tmp_path, capfd):
 def test_the_best_checkpoint_is_tested_if_there_is_one(start, tmp_path, options, tested):
     folder = tmp_path / 'work/seed_3'
     folder.mkdir(parents=True)
+    (tmp_path / 'work/seed_3.py').touch()
     (folder / 'best_hsi_OA_epoch_1.pth').touch()  # of a training that was interrupted
     assert start([3], cfg_options=options)[0]
     checkpoint = json.loads((folder / 'scores.json').read_text())['checkpoint']
@@ -313,6 +314,7 @@ def test_the_command_line_arrives_and_failures_leave(run, repo_root, monkeypatch
         'jobs': 2,
         'work_dir': 'w',
         'cfg_options': {'a.b': [1, 2]},
+        'overwrite': False,
         'tools': repo_root / 'tools',
     }
     done = run('repeat.py', 'some.py', '--seeds', '2-1')

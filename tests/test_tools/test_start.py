@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,48 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 NAMES = sorted(
     str(path.relative_to(TOOLS)) for path in TOOLS.rglob('*.py') if path.name != 'command.py'
 )
+
+
+@pytest.mark.parametrize(
+    ('shell', 'code'),
+    [('{} >&-', 0), ('{} <&- >&- 2>&-', 0), ('{} | true', 0), ('{} 2>&1 | true', 0)],
+)
+def test_nobody_needs_to_read_what_a_tool_says(tmp_path, shell, code):
+    """The work goes on, and no file that is opened gets what is printed."""
+    script = (
+        'import sys; sys.path.insert(0, sys.argv[1])\n'
+        'from command import _open_streams\n'
+        '_open_streams()\n'
+        'with open("result", "w") as file:\n'
+        '    for _ in range(9999):\n'
+        '        print("many words"); print("others", file=sys.stderr)\n'
+        '    file.write("done")\n'
+    )
+    (tmp_path / 'script.py').write_text(script)
+    command = shell.format(f'{sys.executable} script.py {TOOLS}')
+    done = subprocess.run(
+        ['bash', '-o', 'pipefail', '-c', command],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code and 'Error' not in done.stderr
+    assert (tmp_path / 'result').read_text() == 'done'
+
+
+@pytest.mark.slow
+def test_asserts_of_the_hosts_hold_whatever_python_was_asked(tmp_path):
+    script = (
+        'import argparse, os, sys; sys.path.insert(0, sys.argv.pop(1))\n'
+        'from command import run\n'
+        'run(lambda args: print(__debug__, "PYTHONOPTIMIZE" in os.environ),'
+        ' argparse.ArgumentParser())\n'
+    )
+    (tmp_path / 'script.py').write_text(script)
+    for flags, setting in (((), '1'), (('-OO',), ''), (('-O',), '2')):
+        done = subprocess.run(
+            [sys.executable, *flags, 'script.py', TOOLS], cwd=tmp_path, check=False,
+            env={**os.environ, 'PYTHONOPTIMIZE': setting}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout.split()[0] == 'True', done.stderr
 
 
 @pytest.fixture(scope='module')

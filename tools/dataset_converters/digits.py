@@ -15,12 +15,16 @@ strokes digit by digit in COCO's format, with boxes and masks; category 1 + d is
 import argparse
 import hashlib
 import json
-import shutil
+import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from command import run  # noqa: E402
 
 MARKER = 'digits.json'  # the options of a folder; says that it is ours, and whether it is complete
 SPLITS = ('training', 'validation')
@@ -151,19 +155,24 @@ def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> boo
         Whether anything was written.
 
     Raises:
-        ValueError: ``out`` holds something else.
+        UserError: ``out`` holds something else.
     """
+    from mmvit_plugins.apis.outputs import check_outputs
+    from mmvit_plugins.writing import write_bytes
+
+    check_outputs([], folders=[out])
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     options = dict(scenes=scenes, size=size, seed=seed, source=source)
-    marker = out / MARKER
-    if marker.exists() and json.loads(marker.read_text()) == dict(options, complete=True):
+    former = read_marker(out)
+    is_complete = all((out / name).is_file() for name in names(scenes))
+    if former == dict(options, complete=True) and is_complete:
         return False
-    if out.exists() and not marker.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f'{out} holds something else than digit scenes: choose another --out')
-    out.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(dict(options, complete=False)))
-    for folder in ('images', 'annotations'):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    found = find_written(out, former['scenes'])
+    if found:  # a stop from here on leaves nothing that the marker does not know
+        write_marker(out, dict(former, complete=False))
+    for file in found:
+        file.unlink()
+    write_marker(out, dict(options, complete=False))
 
     from rich.progress import track
     from sklearn.datasets import load_digits
@@ -178,8 +187,6 @@ def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> boo
             'annotations': [],
             'categories': [{'id': 1 + digit, 'name': str(digit)} for digit in range(10)],
         }
-        images.mkdir(parents=True)
-        annotations.mkdir(parents=True)
         for number in track(range(scenes[name]), description=name):
             rng = np.random.default_rng((seed, position, number))
             image, annotation, instances = draw_scene(pictures, labels, size, rng)
@@ -191,45 +198,109 @@ def write_scenes(out: Path, scenes: dict[str, int], size: int, seed: int) -> boo
                 ids = {'id': 1 + len(coco['annotations']), 'image_id': number}
                 coco['annotations'].append(ids | describe_instance(instance))
         text = json.dumps(coco, separators=(',', ':'))
-        (out / 'annotations' / f'instances_{name}.json').write_text(text)
-    marker.write_text(json.dumps(dict(options, complete=True)))
+        write_bytes(text.encode(), out / f'annotations/instances_{name}.json')
+    if hasattr(os, 'sync'):  # all pictures are on disk before the marker says so
+        os.sync()
+    write_marker(out, dict(options, complete=True))
     return True
 
 
+def names(scenes: dict[str, int]) -> Iterator[str]:
+    """Yield what the files of a data set are called, below its folder."""
+    for split, count in scenes.items():
+        yield f'annotations/instances_{split}.json'
+        for number in range(count):
+            yield f'images/{split}/{number:05d}.jpg'
+            yield f'annotations/{split}/{number:05d}.png'
+
+
+def read_marker(out: Path) -> dict:
+    """Read with which options a folder was written, or begun; without a marker, with 0 scenes.
+
+    Raises:
+        UserError: The marker is damaged.
+    """
+    from mmvit_plugins.errors import UserError
+
+    marker = out / MARKER
+    if not marker.exists():
+        return {'scenes': {}}
+    try:
+        options = json.loads(marker.read_text())
+        if [*options['scenes']] == [*SPLITS] and all(n >= 0 for n in options['scenes'].values()):
+            return options
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise UserError(
+        f'{marker} is damaged, which says what digits.py has written there: remove what is in '
+        f'{out}, or choose another --out'
+    )
+
+
+def write_marker(out: Path, options: dict) -> None:
+    """Say with which options a folder is written, and whether it is complete."""
+    from mmvit_plugins.writing import write_json
+
+    write_json(options, out / MARKER)
+
+
+def find_written(out: Path, scenes: dict[str, int]) -> list[Path]:
+    """List the files of a data set that are there.
+
+    Raises:
+        UserError: Something else is there.
+    """
+    from mmvit_plugins.errors import UserError
+
+    known = {out / name for name in names(scenes)}
+    halves = {path.with_name(f'.{path.name}.part') for path in (*known, out / MARKER)}
+    files = {path for path in out.rglob('*') if not path.is_dir()} - {out / MARKER}
+    if others := sorted(files - known - halves):
+        raise UserError(
+            f'{out} holds something else than digit scenes, {others[0]}: take it away, or choose '
+            'another --out'
+        )
+    return sorted(files)
+
+
 def write(path: Path, image: np.ndarray, *options: int) -> None:
-    """Write a picture; OpenCV alone only returns False on a full disk."""
-    if not cv2.imwrite(str(path), image, options):
-        raise OSError(f'{path} could not be written: is the disk full?')
+    """Write a picture, all of it or nothing."""
+    from mmvit_plugins.writing import write_bytes
+
+    write_bytes(cv2.imencode(path.suffix, image, options)[1].tobytes(), path, sync=False)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The options, checked."""
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from ``least`` on."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'give a number from {least} on, not {text}')
+        return int(text)
+
+    return read
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to write, e.g. data/digits')
-    parser.add_argument('--scenes', type=int, default=6000, help='training scenes (%(default)s)')
-    parser.add_argument('--val-scenes', type=int, default=200, help='validation (%(default)s)')
-    parser.add_argument('--size', type=int, default=128, help='edge in pixels (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='(%(default)s)')
-    args = parser.parse_args(argv)
-    for name, least in (('scenes', 1), ('val_scenes', 1), ('size', 32), ('seed', 0)):
-        if getattr(args, name) < least:
-            option = name.replace('_', '-')
-            parser.error(f'--{option} must be {least} or more, {getattr(args, name)} was given')
-    return args
+    add = parser.add_argument
+    add('--out', type=Path, required=True, help='folder to write, e.g. data/digits')
+    add('--scenes', type=at_least(1), default=6000, help='training scenes (%(default)s)')
+    add('--val-scenes', type=at_least(1), default=200, help='validation (%(default)s)')
+    add('--size', type=at_least(32), default=128, help='edge in pixels (%(default)s)')
+    add('--seed', type=at_least(0), default=0, help='(%(default)s)')
+    return parser
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse the options, write the scenes, say where they are."""
-    args = parse_args(argv)
+def main(args: argparse.Namespace) -> None:
+    """Write the scenes, say where they are."""
     scenes = dict(zip(SPLITS, (args.scenes, args.val_scenes), strict=True))
-    try:
-        written = write_scenes(args.out, scenes, args.size, args.seed)
-    except (ValueError, OSError) as error:
-        sys.exit(f'digits.py: {error}')
+    written = write_scenes(args.out, scenes, args.size, args.seed)
     print(f'Digit scenes {"written to" if written else "are up to date in"} {args.out}')
 
 
 if __name__ == '__main__':
-    main()
+    run(main, make_parser())
