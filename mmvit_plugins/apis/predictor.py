@@ -15,7 +15,7 @@ from mmengine.runner import load_checkpoint
 
 from ..analysis.build import build_model
 from ..checkpoint import read_checkpoint
-from ..config import load_config
+from ..config import explained, load_config
 from ..datasets.wrappers import leaf_configs
 from ..errors import UserError
 from ..registry import HOSTS
@@ -78,7 +78,8 @@ class Predictor:
         check(model)
         load_checkpoint(model, checkpoint, map_location='cpu')
         self.model = model.to(device or default_device())
-        self.pipeline = Compose(steps)
+        with explained(cfg):
+            self.pipeline = Compose(steps)
         metainfo = self._find_metainfo(state, dataset)
         self.classes: Sequence[str] = list(metainfo.get('classes', ()))
         palette = metainfo.get('palette')
