@@ -7,17 +7,20 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from ..config import check_classes
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
+from ..errors import sentence
 from .console import keep_brief
 
 
 class _Explains:
     """Goes before a runner of mmengine's."""
 
+    cfg: Config
     verbose = False
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
@@ -26,12 +29,19 @@ class _Explains:
             keep_brief(logger)
         return logger
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_train_loop(loop)
+        check_classes(self.cfg, built.dataloader.dataset)
+        return built
+
     @staticmethod
     def build_dataloader(dataloader: DataLoader | Mapping, *args, **kwargs) -> DataLoader:
         # mmengine cannot join the parts of an empty list, mmpretrain finds 0 files
         try:
             return Runner.build_dataloader(dataloader, *args, **kwargs)
         except (ValueError, RuntimeError) as error:
+            if sentence(error):
+                raise
             for config in leaf_configs(dataloader):
                 _refuse_empty(config, error)
             raise

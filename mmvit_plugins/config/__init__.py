@@ -14,13 +14,14 @@ from .names import check_names
 from .numbers import check_model
 from .options import apply_options
 from .registries import check_scope
-from .runs import check_run, check_training
+from .runs import check_classes, check_run, check_training
 
 __all__ = [
     'MODEL',
     'TEST',
     'TRAIN',
     'VALIDATE',
+    'check_classes',
     'check_run',
     'check_training',
     'explained',

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mmengine import registry as reg
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.registry import build_functions as builders
@@ -62,6 +63,8 @@ def _explain(error: Exception, frame: FrameType, cfg: Config, last: tuple[FrameT
     """Say what could not be built, and why."""
     loader = frame.f_code is not builders.build_from_cfg.__code__
     node = frame.f_locals['dataloader' if loader else 'cfg']
+    if not isinstance(node, Mapping):
+        return f'{_around(frame, cfg)}={node!r}: give a dict with a type'
     kind = DataLoader if loader else frame.f_locals.get('obj_cls')
     name = getattr(kind, '__name__', None) or str(node.get('type'))
     text = one_line(error)
@@ -77,6 +80,10 @@ def _explain(error: Exception, frame: FrameType, cfg: Config, last: tuple[FrameT
     if unknown and kind is not None:
         near = did_you_mean(unknown[1], parameters(kind).names)
         return f'{place} takes no {unknown[1]}{near}'
+    layer = last[0].f_locals.get('layer_type')  # mmcv's, which tells the class that it found
+    if text.startswith('Cannot find None') and isinstance(layer, str):
+        near = nearest_type(layer, reg.MODELS, cfg.get('default_scope') or 'mmengine')
+        return f'{place}: there is no layer {layer!r}{near}'
     if isinstance(error, AssertionError) and not text:
         line = linecache.getline(last[0].f_code.co_filename, last[1]).strip()
         text = f'it needs {line.removeprefix("assert ")}'
@@ -84,6 +91,19 @@ def _explain(error: Exception, frame: FrameType, cfg: Config, last: tuple[FrameT
         f'{place} cannot be built with these settings: {text or type(error).__name__} '
         '(MMVIT_TRACEBACK=1 shows where)'
     )
+
+
+def _around(frame: FrameType, cfg: Config) -> str:
+    """Return the path of what is no dict, as far as the class that it is for tells it."""
+    outer = frame.f_back
+    while outer is not None and outer.f_code not in BUILDERS:
+        outer = outer.f_back
+    node, value = outer.f_locals.get('cfg') if outer else None, frame.f_locals['cfg']
+    if not isinstance(node, Mapping):
+        return 'model'
+    place = next(iter(_places(cfg._cfg_dict, node)), str(node.get('type')))
+    names = [key for key, part in node.items() if part is value or part == value]
+    return f'{place}.{names[0]}' if len(names) == 1 else place
 
 
 def _places(node: Any, wanted: Mapping, path: str = '') -> Iterator[str]:

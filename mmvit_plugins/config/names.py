@@ -35,6 +35,7 @@ from .sections import (
 from .signatures import parameters
 
 OURS = ('mmengine', 'mmcv', 'torch', 'mmvit_plugins', *HOSTS)
+NEEDED = {'env_cfg', 'randomness'}  # mmengine has a default, but takes no None
 ALWAYS = {'type', '_scope_', '_delete_'}
 NO_TEXT = {bool, int, float, complex, tuple, list, dict, set, NoneType}
 
@@ -57,9 +58,16 @@ def check_names(cfg: Config, parts: Collection[str], given: Collection[str] = ()
         if slip and not is_variable(cfg, key):
             raise UserError(f'{cfg.filename}: nothing reads {key}, did you mean {slip[0]}?')
     check = _Checker(cfg, given)
+    if 'runner_type' in cfg:
+        check.find(cfg.runner_type, 'runner_type', reg.RUNNERS, check.scope)
     for key in sorted({*parts, *(path.partition('.')[0] for path in given)}):
+        value = cfg.get(key)
+        if key in SECTIONS and (
+            isinstance(value, str | int | float) or (value is None and key in cfg and key in NEEDED)
+        ):
+            raise UserError(f'{key}={value!r}: give a dict, or leave it out')
         if key in SECTIONS:
-            check.value(cfg.get(key), key, SECTIONS[key])
+            check.value(value, key, SECTIONS[key])
 
 
 def known_keys(cfg: Config) -> set[str]:
@@ -115,16 +123,17 @@ class _Checker:
             return None
         found = self.find(kind, f'{path}.type', what.registry, node.get('_scope_') or self.scope)
         taken = parameters(found)
+        ours = getattr(found, '__module__', '').startswith(OURS)
         for key, value in node.items():
             if key in taken.names:
-                if isinstance(value, str) and _takes_no_text(taken.names[key]):
+                if isinstance(value, str) and _takes_no_text(taken.names[key], ours):
                     name = getattr(found, '__name__', kind)
                     raise UserError(f'{path}.{key}={value!r}: {name} takes no text there')
             elif key not in what.extra | ALWAYS and not taken.is_open:
                 reason = f'{getattr(found, "__name__", kind)} has no such setting'
                 self.refuse(path, key, taken.names.keys() | what.extra, taken.strict, reason)
         # albumentations' own transforms are in no registry
-        if not getattr(found, '__module__', '').startswith(OURS) or 'Albu' in str(kind):
+        if not ours or 'Albu' in str(kind):
             return None
         for key, value in node.items():
             if key in BELOW:
@@ -190,8 +199,13 @@ class _Checker:
         return 'optimizer' in node
 
 
-def _takes_no_text(parameter: Parameter) -> bool:
-    """Tell whether a class says of an argument that it is a number, a list or a dict."""
+def _takes_no_text(parameter: Parameter, ours: bool) -> bool:
+    """Tell whether a class says of an argument that it is a number, a list or a dict.
+
+    Of ours and the hosts', True and False as a default say it too.
+    """
+    if parameter.annotation is parameter.empty:
+        return ours and isinstance(parameter.default, bool)
     return not isinstance(parameter.default, str) and not _may_be_text(parameter.annotation)
 
 

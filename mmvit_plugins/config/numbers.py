@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from ..errors import UserError
+from .registries import find
+from .signatures import parameters
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -34,14 +37,23 @@ def check_model(cfg: Config) -> None:
         UserError: Names the setting.
     """
     model = cfg.get('model')
+    for path, value in _named(model, 'std', 'model'):
+        if isinstance(value, list | tuple) and 0 in value:
+            raise UserError(f'{path}={value!r}: pictures are divided by it, give numbers above 0')
+    mode = _get(model, 'test_cfg.mode')
+    kind = str(_get(model, 'type'))
+    if kind.endswith('EncoderDecoder') and mode not in (None, 'slide', 'whole'):
+        raise UserError(f"model.test_cfg.mode={mode!r}: give 'whole' or 'slide'")
     for path, value in _named(model, 'num_classes', 'model'):
         if value is not None and not is_whole(value, 1):
             raise UserError(f'{path}={value!r}: give a whole number of classes from 1 on')
+    for path, value in _named(model, 'channels', 'model'):
+        if isinstance(value, int) and value < 1:
+            raise UserError(f'{path}={value!r}: give a whole number of channels from 1 on')
     if not isinstance(model, Mapping) or model.get('neck'):
         return
-    backbone = model.get('backbone')
-    made = backbone.get('out_indices') if isinstance(backbone, Mapping) else None
-    if not isinstance(made, list | tuple):
+    made = _out_indices(model.get('backbone'), cfg.get('default_scope') or 'mmengine')
+    if made is None:
         return
     for path, value in _named(model, 'in_index', 'model'):
         asked = value if isinstance(value, list | tuple) else [value]
@@ -50,6 +62,17 @@ def check_model(cfg: Config) -> None:
                 f'{path}={value!r} asks for more maps than the {len(made)} of '
                 f'model.backbone.out_indices={made!r}: numbers from 0 to {len(made) - 1} are there'
             )
+
+
+def _out_indices(backbone: Any, scope: str) -> Sequence | None:
+    """Return which maps a backbone makes, by its settings or its class, None if that is open."""
+    if not isinstance(backbone, Mapping):
+        return None
+    made = backbone.get('out_indices')
+    kind = find(backbone.get('type'), MODELS, backbone.get('_scope_') or scope)
+    if made is None and kind is not None:
+        made = getattr(parameters(kind).names.get('out_indices'), 'default', None)
+    return made if isinstance(made, list | tuple) else None
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
@@ -104,6 +127,15 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     'auto_scale_lr.base_batch_size': _from(1),
     'log_processor.window_size': _from(1),
+    'env_cfg.resource_limit': _from(0),
+    'env_cfg.mp_cfg.opencv_num_threads': _from(0),
+    'env_cfg.mp_cfg.mp_start_method': (
+        'fork, spawn or forkserver',
+        lambda value: value in ('fork', 'spawn', 'forkserver'),
+    ),
+    'load_from': ('the path of a checkpoint', lambda value: isinstance(value, str)),
+    'work_dir': ('the path of a folder', lambda value: isinstance(value, str)),
+    'resume': ('True or False', lambda value: isinstance(value, bool)),
 }
 
 

@@ -11,7 +11,12 @@ from .names import is_slip, known_keys
 from .registries import did_you_mean
 from .sections import SECTIONS
 
-FREE = ('custom_keys', 'metainfo', 'env_cfg')  # their names are the user's, or checked elsewhere
+FREE = ('custom_keys',)  # their names are the user's
+
+WITHOUT_EFFECT = {
+    'custom_imports': 'modules are imported when the file is read, name them in it',
+    'launcher': 'give --launcher',
+}
 
 
 def apply_options(cfg: Config, options: Mapping[str, Any]) -> None:
@@ -73,6 +78,8 @@ def _check_first(cfg: Config, path: str, value: Any) -> None:
     own = cfg.get(first)
     if first == 'data_preprocessor' and (cfg.get('model') or {}).get(first):
         raise UserError(f'{path} changes nothing, the model has its own: set model.{path}')
+    if first in WITHOUT_EFFECT:
+        raise UserError(f'{path} changes nothing there: {WITHOUT_EFFECT[first]}')
     if first in known:
         if (
             not rest

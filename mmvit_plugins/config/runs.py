@@ -1,17 +1,16 @@
 """What a run could only find out when time has been lost, found before anything is built."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mmengine import registry as reg
 from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..registry import is_available
 from .numbers import check_numbers, is_whole
-from .registries import did_you_mean, find
+from .registries import did_you_mean
 
 # what only runs together, in mmengine's words
 TOGETHER = {
@@ -19,9 +18,17 @@ TOGETHER = {
     'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
+ALWAYS = ('env_cfg', 'log_processor', 'randomness', 'work_dir')
 USED = {
-    'train': (*TOGETHER['train'], *TOGETHER['val'], 'randomness', 'default_hooks', 'log_processor'),
-    'test': (*TOGETHER['test'], 'randomness', 'log_processor'),
+    'train': (
+        *ALWAYS,
+        *TOGETHER['train'],
+        *TOGETHER['val'],
+        'default_hooks',
+        'load_from',
+        'resume',
+    ),
+    'test': (*ALWAYS, *TOGETHER['test']),
 }
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'FATAL', 'WARN', 'NOTSET')
 # vis backends -> the packages that they write with
@@ -66,6 +73,8 @@ def check_run(cfg: Config, part: str) -> None:
     level = cfg.get('log_level') or 'INFO'
     if not isinstance(level, int) and level not in LEVELS:
         raise UserError(f'log_level={level!r}: give one of {", ".join(LEVELS)}')
+    for metric in _metrics(cfg.get(f'{"val" if part == "train" else part}_evaluator')):
+        _scores(metric)
     for i, backend in enumerate(_as_list((cfg.get('visualizer') or {}).get('vis_backends'))):
         package = WRITERS.get(_name(backend))
         if package and not is_available(package):
@@ -85,7 +94,6 @@ def check_training(cfg: Config) -> None:
     if (cfg.get('auto_scale_lr') or {}).get('enable'):
         check_numbers(cfg, ['auto_scale_lr'])
     _check_schedule(cfg)
-    _check_classes(cfg)
     if cfg.get('val_evaluator') is not None:
         _check_best(cfg)
 
@@ -114,6 +122,8 @@ def _check_schedule(cfg: Config) -> None:
         what = f'{place} ({_name(scheduler)})'
         if end is not None and end <= begin:
             raise UserError(f'{what} ends at {end}, but begins at {begin}: let it end later')
+        if scheduler.get('start_factor') == 0:
+            raise UserError(f'{place}.start_factor=0: a rate of 0 grows to nothing, give more')
         if not same:
             continue
         if end is None and begin >= length:
@@ -134,63 +144,42 @@ def _is_warm_up(scheduler: Mapping) -> bool:
     return _name(scheduler).startswith(('Linear', 'Constant')) and not scheduler.get('begin')
 
 
-def _check_classes(cfg: Config) -> None:
-    """Compare the classes of heads with those of the training data, where these are known."""
-    loader, scope = cfg.get('train_dataloader') or {}, cfg.get('default_scope') or 'mmengine'
-    counts = {_count_classes(data, scope) for data in _leaves(loader.get('dataset'))}
-    count, told = counts.pop() if len(counts) == 1 else (0, False)
-    model = cfg.get('model') or {}
+def check_classes(cfg: Config, dataset: Any) -> None:
+    """Compare the classes of heads with those of the data to train on.
+
+    Args:
+        cfg: The whole config.
+        dataset: As it has been built, with ``metainfo``.
+
+    Raises:
+        UserError: A head has too few. Where the names are but those of the data set's class, which
+            what is trained on need not have all, and for too many, the log is told.
+    """
+    meta = getattr(dataset, 'metainfo', None) or {}
+    names, model = meta.get('classes'), cfg.model
+    # mmdetection's things and stuff have heads of their own, its phrases tokens
+    if not isinstance(names, list | tuple) or 'thing_classes' in meta or 'language_model' in model:
+        return
+    usual = getattr(type(dataset), 'METAINFO', {}).get('classes')
+    own = usual is None or list(names) != list(usual)
     heads = {f'model.{name}': model.get(name) for name in ('decode_head', 'head', 'bbox_head')}
     heads['model.roi_head.bbox_head'] = (model.get('roi_head') or {}).get('bbox_head')
     for path, head in heads.items():
         given = head.get('num_classes') if isinstance(head, Mapping) else None
-        if not count or not isinstance(given, int) or given in (1, count):  # 1: a foreground
+        if not isinstance(given, int) or given in (1, len(names)):  # 1: a foreground
             continue
-        said = f'{path}.num_classes={given}, but the training data have {count} classes'
-        if told and given < count:
-            raise UserError(f'{said}: give {count}')
+        said = f'{path}.num_classes={given}, but the training data have {len(names)} classes'
+        if own and given < len(names):
+            raise UserError(f'{said}: give {len(names)}')
         print_log(said, 'current', logging.WARNING)
-
-
-def _count_classes(dataset: Mapping, scope: str) -> tuple[int, bool]:
-    """Return how many classes a data set has, 0 if unknown, and whether the config says so.
-
-    Data may have fewer than their class is named after, as those of mmpretrain in folders.
-    """
-    own = (dataset.get('metainfo') or {}).get('classes') or dataset.get('classes')
-    if isinstance(own, list | tuple):
-        return len(own), True
-    kind = find(dataset.get('type'), reg.DATASETS, dataset.get('_scope_') or scope)
-    meta = getattr(kind, 'METAINFO', None) or {}
-    if own or scope == 'mmpretrain' or 'thing_classes' in meta or 'THING_CLASSES' in meta:
-        return 0, False
-    return len(meta.get('classes') or ()), False
-
-
-def _leaves(dataset: Any) -> Iterator[Mapping]:
-    """Yield the data sets inside of all wrappers."""
-    inner = (
-        [dataset.get(key) for key in ('dataset', 'datasets')]
-        if isinstance(dataset, Mapping)
-        else []
-    )
-    wrapped = [part for value in inner if value for part in _as_list(value)]
-    for part in wrapped:
-        yield from _leaves(part)
-    if isinstance(dataset, Mapping) and not wrapped:
-        yield dataset
 
 
 def _check_best(cfg: Config) -> None:
     """Refuse a ``save_best`` that is none of the scores, where the scores' names are known."""
     best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
-    evaluator = cfg.val_evaluator
-    metrics = _as_list(
-        evaluator.get('metrics', evaluator) if isinstance(evaluator, Mapping) else evaluator
-    )
     known: set[str] = set()
-    for metric in metrics:
-        scores = _scores(metric) if isinstance(metric, Mapping) else None
+    for metric in _metrics(cfg.val_evaluator):
+        scores = _scores(metric)
         if scores is None:
             return
         known |= scores
@@ -202,11 +191,20 @@ def _check_best(cfg: Config) -> None:
             )
 
 
-def _scores(metric: Mapping) -> set[str] | None:
+def _metrics(evaluator: Any) -> list:
+    """Return the metrics of an evaluator."""
+    if isinstance(evaluator, Mapping):
+        evaluator = evaluator.get('metrics', evaluator)
+    return _as_list(evaluator)
+
+
+def _scores(metric: Any) -> set[str] | None:
     """Return the names that a metric gives its scores, None if they are not known."""
     name, prefix = _name(metric), metric.get('prefix')
     if name == 'IoUMetric':
         wanted = _as_list(metric.get('iou_metrics', ['mIoU']))
+        if unknown := set(wanted) - IOU.keys():
+            raise UserError(f'iou_metrics has {unknown.pop()!r}: give {", ".join(IOU)}')
         found = {score for key in wanted for score in IOU.get(key, ())}
         return {f'{prefix}/{score}' if prefix else score for score in found}
     if name == 'HyperspectralMetric' and not metric.get('per_class'):
