@@ -178,6 +178,11 @@ class _Checker:
         """Check ``default_hooks``, which are known by their names."""
         for name, hook in node.items():
             typed = isinstance(hook, Mapping) and 'type' in hook
+            if hook is None and name not in DEFAULT_HOOKS:
+                raise UserError(
+                    f'default_hooks.{name}=None: None turns off {", ".join(sorted(DEFAULT_HOOKS))}'
+                    + did_you_mean(name, DEFAULT_HOOKS)
+                )
             if not typed and (name not in DEFAULT_HOOKS or isinstance(hook, Mapping)):
                 others = {*DEFAULT_HOOKS, *node} - {name}
                 raise UserError(
