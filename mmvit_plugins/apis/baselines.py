@@ -53,7 +53,7 @@ def run_baselines(
         raise ImportError(
             'the baselines need scikit-learn, which is not installed: pip install scikit-learn'
         )
-    cfg = load_config(config, cfg_options, ('train_dataloader', 'test_dataloader'))
+    cfg = load_config(config, cfg_options, ())  # of the data no pipeline is built
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_baselines')
     rows: dict[str, list[dict]] = {name: [] for name in names}
