@@ -103,7 +103,10 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
         if 'cfg_options' in args:
             texts, args.cfg_options = args.cfg_options, {}
-            DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
+            try:
+                DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
+            except AssertionError as error:  # mmengine's, of brackets that do not close
+                parser.error(f'argument --cfg-options: {error}')
         run_tool(lambda: (main(args), sys.stdout.flush()))
     except KeyboardInterrupt:  # while the above was imported
         sys.exit('interrupted')

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from ..config import load_config
+from ..config import explained, load_config
 from ..errors import UserError
 from ..registry import is_available
 
@@ -54,7 +54,7 @@ def build_model(
     if 'peer' in cfg.model:
         model = build_peer(cfg.model.peer, size, maps=backbone_only)
     else:
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')), explained(cfg):
             model = MODELS.build(cfg.model)
         if backbone_only:
             model = getattr(model, 'backbone', model)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 
-from ..config import load_config
+from ..config import explained, load_config
 from ..datasets.hyperspectral.dataset import HyperspectralDataset
 from ..datasets.hyperspectral.windows import windows_of
 from ..engine.hyperspectral import NAMES, SCORES, score_record
@@ -56,7 +56,7 @@ def run_baselines(
         raise ImportError(
             'the baselines need scikit-learn, which is not installed: pip install scikit-learn'
         )
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, ())  # of the data no pipeline is built
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_baselines')
     files = [work / name / file for name in names for file in (SCORES, TABLE)]
@@ -140,4 +140,5 @@ def _dataset(cfg: Config, part: str, name: str) -> HyperspectralDataset:
             f'{name} has no HyperspectralDataset in {part}_dataloader: give a config with one to '
             'train and one to test on'
         )
-    return DATASETS.build({**found, 'pipeline': ()})
+    with explained(cfg):
+        return DATASETS.build({**found, 'pipeline': ()})

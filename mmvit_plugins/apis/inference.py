@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from ..datasets.checks import CheckLabels
 from ..datasets.coco_checks import read_coco
+from ..datasets.label_maps import CheckLabels
 from ..errors import UserError
 from ..registry import HOSTS
 from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation

@@ -69,7 +69,7 @@ def check_launcher(launcher: str) -> None:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explain_launch() -> Iterator[None]:
     """Turn a failure to meet into one sentence.
 
     Raises:

@@ -16,7 +16,7 @@ from mmengine.runner import load_checkpoint
 
 from ..analysis.build import build_model
 from ..checkpoint import fitting_meta, read_checkpoint, whole
-from ..config import load_config
+from ..config import explained, load_config
 from ..datasets.settings import check_class_names
 from ..datasets.wrappers import leaf_configs
 from ..environment import find_device
@@ -86,7 +86,8 @@ class Predictor:
         with whole(model, checkpoint):
             load_checkpoint(model, checkpoint, map_location='cpu')
         self.model = model.to(target)
-        self.pipeline = Compose(steps)
+        with explained(cfg):
+            self.pipeline = Compose(steps)
         metainfo = self._find_metainfo(fitting_meta(model, state, checkpoint), dataset)
         self.classes: Sequence[str] = list(metainfo.get('classes', ()))
         palette = metainfo.get('palette')

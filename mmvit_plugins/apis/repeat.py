@@ -20,7 +20,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..analysis.table import markdown_table
-from ..config import load_config
+from ..config import TEST, TRAIN, VALIDATE, check_training, load_config
 from ..datasets.wrappers import leaf_configs
 from ..engine.hyperspectral import NAMES, SCORES, TRAINING
 from ..engine.storage import find_checkpoint
@@ -97,7 +97,8 @@ def repeat(
     """
     if jobs < 1:
         raise UserError(f'--jobs {jobs}: give 1 or more')
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, {*TRAIN, *VALIDATE, *TEST})
+    check_training(cfg)
     texts = {seed: seeded(cfg, seed, config).pretty_text for seed in seeds}
     _check_config(cfg, config)
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_repeat')

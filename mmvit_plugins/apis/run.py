@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ..checkpoint import read_checkpoint
-from ..config import load_config
+from ..config import TEST, TRAIN, VALIDATE, check_run, check_training, explained, load_config
 from ..datasets.checks import check_layouts
 from ..engine.hyperspectral import RESULTS
 from ..engine.resume import check_resumable
 from ..engine.storage import find_checkpoint
 from ..errors import UserError
 from .console import without_idle_warnings
-from .launch import check_launcher, end_failing_workers, explained
+from .launch import check_launcher, end_failing_workers, explain_launch
 from .runner import build_runner
 from .test_options import check_dump, draw_results, dump_to, set_tta, write_dump, write_whole_maps
 from .work_dir import DATALOADERS, claim_work_dir, files_in
@@ -38,15 +39,13 @@ def train(args: argparse.Namespace) -> None:
         UserError: What cannot work, before anything is built where possible.
         DataError: Files of the data are missing, likewise.
     """
-    cfg = prepare(args)
+    cfg = prepare(args, TRAIN if args.no_validate else (*TRAIN, *VALIDATE))
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise UserError(
             f'{args.config} has no train_dataloader and optim_wrapper: nothing to train'
         )
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'))):
-        check_layouts(loader)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(
@@ -54,10 +53,13 @@ def train(args: argparse.Namespace) -> None:
                 'N being the total batch size that its learning rate was chosen for'
             )
         cfg.auto_scale_lr.enable = True
+    check_training(cfg)
+    for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'))):
+        check_layouts(loader)
     _set_amp(cfg, args.amp)
     claim_work_dir(cfg, anew=args.resume is None and not cfg.get('resume'), lock=True)
     _set_start(cfg, args.resume)
-    with without_idle_warnings():
+    with without_idle_warnings(), explained(cfg):
         runner = build_runner(cfg, args.verbose)
         if cfg.optim_wrapper.get('type') == 'CPUAmpOptimWrapper':
             keep_operators_in_float32(runner.model)
@@ -74,12 +76,13 @@ def test(args: argparse.Namespace) -> None:
     """
     if args.out_item and not args.out:
         raise UserError('--out-item says what to write, --out FILE says where: give both')
-    cfg = prepare(args)
+    cfg = prepare(args, TEST)
     read_checkpoint(args.checkpoint)  # to say now, not after minutes, that it is none
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader and test_cfg: nothing to test')
+    check_run(cfg, 'test')
     metrics = filter(None, _as_list(cfg.get('test_evaluator')))
     # What is only written for others to score needs no annotations, as on COCO's test set.
     check_layouts(cfg.test_dataloader, not any(metric.get('format_only') for metric in metrics))
@@ -96,7 +99,7 @@ def test(args: argparse.Namespace) -> None:
         for metric in _as_list(cfg.test_evaluator):
             metric.output_dir = args.out
     _claim_results(cfg, args, bool(labels_out))
-    with without_idle_warnings():
+    with without_idle_warnings(), explained(cfg):
         runner = build_runner(cfg, args.verbose, testing=True)
         if args.amp and not torch.cuda.is_available():
             keep_operators_in_float32(runner.model)
@@ -126,15 +129,19 @@ def _claim_results(cfg: Config, args: argparse.Namespace, labels_out: bool) -> N
     claim_work_dir(cfg, files=files, folders=folders, overwrite=args.overwrite)
 
 
-def prepare(args: argparse.Namespace) -> Config:
+def prepare(args: argparse.Namespace, parts: Sequence[str]) -> Config:
     """Load a config and fit it to the machine and the way the processes were started.
+
+    Args:
+        args: The command line.
+        parts: The settings that will be built.
 
     Raises:
         UserError: The config does not exist, the installation cannot run it, or the processes that
             a launcher should have started are not there.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, parts)
     if args.work_dir or cfg.get('work_dir') is None:
         cfg.work_dir = args.work_dir or f'./work_dirs/{Path(args.config).stem}'
     cfg.launcher = args.launcher
@@ -153,14 +160,14 @@ def _start_processes(cfg: Config) -> None:
     set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
     options = {'backend': 'nccl', **env.get('dist_cfg', {})}
     if torch.cuda.is_available():
-        with explained():
+        with explain_launch():
             init_dist(cfg.launcher, **options)
         return
     set_device = torch.cuda.set_device
     # init_dist reads every launcher's variables right but always chooses a CUDA device.
     torch.cuda.set_device = lambda device: None
     try:
-        with explained():
+        with explain_launch():
             init_dist(cfg.launcher, **{**options, 'backend': 'gloo'})
     finally:
         torch.cuda.set_device = set_device

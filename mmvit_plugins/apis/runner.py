@@ -10,15 +10,17 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from ..checkpoint import fitting_meta, whole
+from ..config import check_classes
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
 from ..engine.resume import STATES, VALIDATED, fit_schedules
 from ..engine.training import ExactResumeHook, InvalidLossHook
+from ..errors import sentence
 from ..writing import write_bytes
 from .console import keep_brief, stop_on_errors
 from .work_dir import unique_folder
@@ -80,12 +82,19 @@ class _Explains:
         meta = {**(meta or {}), STATES: states, VALIDATED: self.exact.validating}
         super().save_checkpoint(*args, meta=meta, **kwargs)
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_train_loop(loop)
+        check_classes(self.cfg, built.dataloader.dataset)
+        return built
+
     @staticmethod
     def build_dataloader(dataloader: DataLoader | Mapping, *args, **kwargs) -> DataLoader:
         # mmengine cannot join the parts of an empty list, mmpretrain finds 0 files
         try:
             return Runner.build_dataloader(dataloader, *args, **kwargs)
         except (ValueError, RuntimeError) as error:
+            if sentence(error):
+                raise
             for config in leaf_configs(dataloader):
                 _refuse_empty(config, error)
             raise

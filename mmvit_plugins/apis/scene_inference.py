@@ -17,6 +17,7 @@ from mmengine.utils import ProgressBar
 from torch import nn
 
 from ..checkpoint import read_checkpoint
+from ..config import explained, load_config
 from ..datasets.hyperspectral.bands import restore_band_transform
 from ..datasets.hyperspectral.labels import label_type, labels_hash
 from ..datasets.hyperspectral.scenes import Scene
@@ -110,7 +111,7 @@ class HSIInferencer:
         state = read_checkpoint(checkpoint) if checkpoint else {}
         cfg = None
         if not isinstance(model, nn.Module):
-            cfg = model if isinstance(model, Config) else Config.fromfile(model)
+            cfg = model if isinstance(model, Config) else load_config(str(model))
             model = _build(cfg, checkpoint)
         if meta is None:
             meta = (state.get('meta') or {}).get('dataset_meta') or getattr(
@@ -348,7 +349,8 @@ def _build(cfg: Config, checkpoint: str | None) -> nn.Module:
         raise UserError(
             'a config alone has no trained weights: give a checkpoint, or a model that is built'
         )
-    return get_model(cfg)
+    with explained(cfg):
+        return get_model(cfg)
 
 
 def _load(model: nn.Module, checkpoint: str) -> None:

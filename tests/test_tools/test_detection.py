@@ -151,7 +151,7 @@ def test_wrong_arguments_give_one_sentence(run, config, tmp_path):
         (('--show-dir', 'o', '--interval', 2), "mmdetection's hook draws every picture"),
         (
             ('--show', '--cfg-options', 'default_hooks.visualization=None'),
-            "default_hooks.visualization, as dict(type='DetVisualizationHook')",
+            'default_hooks.visualization=None: None turns off checkpoint',
         ),
     ):
         done = run(*tested, *options)

@@ -119,7 +119,7 @@ def test_damaged_pictures_are_named_and_left_out(run, miniature, checkpoint, tmp
         (['data/annotations/training/0.png', '--opacity', '2'], 'opacity=2.0'),
         (['empty'], 'has no pictures'),
         (['nix'], 'does not exist'),
-        (['data', '--cfg-options', 'default_scope=mmengine'], "['mmdet', 'mmpretrain', 'mmseg']"),
+        (['data', '--cfg-options', 'default_scope=mmengine'], 'set default_scope=mmseg'),
     ],
 )
 def test_wrong_arguments(run, miniature, checkpoint, tmp_path, arguments, words):

@@ -294,7 +294,7 @@ def test_what_cannot_be_repeated_is_refused(start, tmp_path, arguments, words):
 
 
 def test_a_config_without_hyperspectral_data_is_refused(start, config, tmp_path):
-    config.write_text("train_dataloader = dict(dataset=dict(type='ImageNet'))")
+    config.write_text("train_dataloader = dict(dataset=dict(type='mmpretrain.ImageNet'))")
     with pytest.raises(UserError, match='scene.py has no HyperspectralDataset, whose split'):
         start([0])
 
