@@ -217,6 +217,6 @@ def _check_end(configs: Any, runner: Any) -> None:
         if last < 1e-2 * best and stays > max(2, loop.max_iters // 100):
             raise UserError(
                 f'the training is to go on to iteration {loop.max_iters}, but the schedules of the '
-                f'config end before, at {last / best:.1e} of the full rate: raise param_scheduler, '
-                'end of the last one, too, or leave it out: it then reaches to the end'
+                f'config (param_scheduler) end before, at {last / best:.1e} of the full rate: '
+                'raise the end of the last one too, or leave it out, so that it is the end'
             )
