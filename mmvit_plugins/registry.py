@@ -59,7 +59,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 )
 
 # A root that was asked before has imported its locations once and would not look at this one.
-ROOT_MODELS._locations.append(f'{SCOPE}.models')
+# The list is one that all of mmengine's registries share by default: a new one is put in its place.
+ROOT_MODELS._locations = [*ROOT_MODELS._locations, f'{SCOPE}.models']
 ROOT_MODELS._imported = False
 
 # import name -> (what people call it, how to get it); the last two import torchvision and ask pip
