@@ -261,7 +261,7 @@ def test_what_cannot_be_shown_is_said(tmp_path, picture):
     refused('nix.pth: there is no such checkpoint file', ValueError, weights='nix.pth')
     refused(
         "'mmpretrain', 'mmseg'",
-        cfg_options={'default_scope': 'mmengine', 'model': None, 'data_preprocessor': None},
+        cfg_options={'default_scope': 'mmengine', 'model': None},
     )
     refused('no dict named "model"', cfg_options={'model': None})
     refused('no test_dataloader', cfg_options={'test_dataloader': None})
