@@ -98,9 +98,9 @@ def repeat(
     if jobs < 1:
         raise UserError(f'--jobs {jobs}: give 1 or more')
     cfg = load_config(config, cfg_options, {*TRAIN, *VALIDATE, *TEST})
-    check_training(cfg)
     texts = {seed: seeded(cfg, seed, config).pretty_text for seed in seeds}
     _check_config(cfg, config)
+    check_training(cfg)
     work = Path(work_dir or f'./work_dirs/{Path(config).stem}_repeat')
     a_repetition = any(work.glob('seed_*.py'))
     files = [work / SCORES, work / TABLE]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import MODELS
 from torch import nn
 
 from mmvit_plugins.analysis import count_config, count_flops
@@ -286,7 +287,8 @@ def test_auxiliary_head_is_named_and_left_out(tmp_path):
         ("model = dict(type='X', backbone=dict(), head=dict())", (224, 224), 'classifiers'),
     ],
 )
-def test_shape_that_a_config_is_made_for(tmp_path, text, shape, source):
+def test_shape_that_a_config_is_made_for(tmp_path, monkeypatch, text, shape, source):
+    monkeypatch.setitem(MODELS.module_dict, 'X', lambda **settings: None)
     (tmp_path / 'config.py').write_text(text)
     found, origin = input_shape(load_model_config(tmp_path / 'config.py'))
     assert found == (3, *shape)

@@ -296,12 +296,13 @@ def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatc
     del data['annotations']
     cfg = Config(
         dict(
+            model={},
             test_cfg={},
             test_dataloader=dict(dataset=config(write(data), test_mode=True)),
             test_evaluator=[dict(type='CocoMetric', format_only=format_only)],
         )
     )
-    monkeypatch.setattr(run, 'prepare', lambda args: cfg)
+    monkeypatch.setattr(run, 'prepare', lambda args, parts: cfg)
     monkeypatch.setattr(run, '_check_checkpoint', lambda path: None)
     monkeypatch.setattr(run, 'build_runner', passed)
     args = dict.fromkeys(

@@ -222,6 +222,8 @@ def test_what_cannot_be_shown_is_said(tmp_path, pixels, monkeypatch):
     refused("target='robin': there is no such class, give a number from 0 to 3$", target='robin')
     refused('backbone has no part', layer='backbone.stage')
     refused('set default_scope=mmpretrain', cfg_options={'default_scope': 'mmengine'})
+    bare = {'default_scope': 'mmengine', 'model': None, 'data_preprocessor': None}
+    refused("'mmdet', 'mmpretrain', 'mmseg'", cfg_options=bare)
     refused('no dict named "model"', cfg_options={'model': None})
     refused('no test_dataloader', cfg_options={'test_dataloader': None})
     alone = {'_delete_': True, 'type': 'mmvit_plugins.SwinTransformer'}

@@ -259,7 +259,10 @@ def test_what_cannot_be_shown_is_said(tmp_path, picture):
     refused(r'opacity=2: give a number from 0', opacity=2)
     refused('nix does not exist: give a picture or a folder', source='nix')
     refused('nix.pth: there is no such checkpoint file', ValueError, weights='nix.pth')
-    refused("'mmpretrain', 'mmseg'", cfg_options={'default_scope': 'mmengine'})
+    refused(
+        "'mmpretrain', 'mmseg'",
+        cfg_options={'default_scope': 'mmengine', 'model': None},
+    )
     refused('no dict named "model"', cfg_options={'model': None})
     refused('no test_dataloader', cfg_options={'test_dataloader': None})
     other = {'_delete_': True, 'type': 'mmvit_plugins.SGFormer'}

@@ -127,7 +127,7 @@ def test_what_cannot_be_shown_is_said(tmp_path):
     refused('nix does not exist', source='nix')
     refused(
         r"default_scope='mmseg', pictures can be made for \['mmpretrain'\]",
-        cfg_options={'default_scope': 'mmseg'},
+        cfg_options={'default_scope': 'mmseg', 'model': None, 'data_preprocessor': None},
     )
     model = {
         key: value
