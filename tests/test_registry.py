@@ -166,6 +166,15 @@ def test_bare_names_come_after_the_import_whatever_was_asked_before(asked):
     assert result.stdout.split() == ['mmvit_plugins.models.backbones.afformer'], result.stderr
 
 
+def test_only_the_root_of_models_looks_at_ours():
+    """One list of locations serves all of mmengine's registries that are made without any."""
+    import mmengine.registry as registries
+
+    ours = 'mmvit_plugins.models'
+    nodes = {n: x for n, x in vars(registries).items() if isinstance(x, registries.Registry)}
+    assert [name for name, node in nodes.items() if ours in node._locations] == ['MODELS']
+
+
 def test_our_scope_is_found_from_any_scope():
     with DefaultScope.overwrite_default_scope('mmengine'):
         assert ROOT.get('mmvit_plugins.AFFormer') is MODELS.get('AFFormer')
