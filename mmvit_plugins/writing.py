@@ -21,8 +21,8 @@ def write_bytes(data: bytes, path: str | Path, sync: bool = True) -> None:
     Raises:
         OSError: As the system says it, with the name of the file.
     """
-    with replacing(path, sync) as part:
-        part.write_bytes(data)
+    with replacing(path, sync) as part, open(part, 'wb') as file:
+        file.write(data)
 
 
 def write_json(data: dict | list, path: str | Path) -> None:
@@ -48,23 +48,21 @@ def replacing(path: str | Path, sync: bool = True) -> Iterator[Path]:
     try:
         yield part
         if sync:
-            with open(part, 'rb+') as file:
-                os.fsync(file.fileno())
+            _sync(part, os.O_RDWR)
         os.replace(part, target)
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    if sync:
-        _sync_folder(target.parent)
+    if sync and os.name == 'posix':  # where a folder can be opened: the renaming lasts too
+        _sync(target.parent, os.O_RDONLY)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a power failure, where the system lets folders be opened."""
-    if os.name == 'posix':
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: Path, mode: int) -> None:
+    """Wait until a file or folder would last through a failure of the power."""
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

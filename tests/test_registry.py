@@ -218,7 +218,7 @@ ALLOWED = {
     'visualization': GROUND,
     'models': GROUND | {'checkpoint', 'layers'},
     'engine': GROUND | DATA | {'models'},
-    'analysis': GROUND | {'config', 'models'},
+    'analysis': GROUND | {'config', 'environment', 'models'},
     'apis': GROUND | DATA | {'analysis', 'config', 'engine', 'environment', 'models'},
 }
 HOST_FOLDERS = {'mmseg': {'seg_heads'}, 'mmpretrain': {'cls_heads', 'classifiers'}}

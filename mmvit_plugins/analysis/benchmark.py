@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
 
+from ..environment import find_device
 from .build import build_model, input_shape, is_two_stage, load_model_config, network
 from .flops import count_flops
 from .products import MatrixProducts
@@ -330,9 +331,7 @@ def compare(
         )
     if device.partition(':')[0] not in ('cpu', 'cuda'):
         raise ValueError(f"device={device!r} is not supported; choose 'cpu' or 'cuda'")
-    torch_device = torch.device(device)
-    if torch_device.type == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r} asks for a GPU, but torch sees none; use 'cpu'")
+    torch_device = find_device(device)
 
     cfgs = {str(config): load_model_config(config) for config in configs}
     first = next(iter(cfgs.values()))

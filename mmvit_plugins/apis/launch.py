@@ -12,7 +12,8 @@ from torch.distributed import DistError
 
 from ..errors import NO_SHARED_MEMORY, UserError, sentence
 
-# Launcher -> how to start, and the numbers and words that it leaves in the environment
+# Launcher -> how to start, and the numbers (the process, how many there are, ...) and words that it
+# leaves in the environment
 NEEDED = {
     'pytorch': (
         'tools/dist_train.sh or dist_test.sh (torchrun)',
@@ -26,7 +27,7 @@ NEEDED = {
     ),
     'mpi': (
         'mpirun of Open MPI, with MASTER_ADDR set',
-        ('OMPI_COMM_WORLD_LOCAL_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),
+        ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
         ('MASTER_ADDR',),
     ),
 }
@@ -52,6 +53,11 @@ def check_launcher(launcher: str) -> None:
                 f'--launcher {launcher} is for processes that were started by {start}, and {name} '
                 f'{came} here: start so, or leave --launcher out'
             )
+    rank, size, *_ = (int(os.environ[name]) for name in numbers)
+    if rank >= size:
+        raise UserError(
+            f'{numbers[0]} is {rank} (from 0), and {numbers[1]} {size}: start {size} processes'
+        )
     port = os.environ.get('MASTER_PORT', '29500')
     if not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UserError(f'MASTER_PORT is {port!r}: give a number from 1 to 65535')

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -31,7 +32,7 @@ from .work_dir import checkpoints_in, lock_folder
 
 TABLE = 'scores.csv'
 LAST = ('val_OA', 'train_seconds', 'test_seconds')  # columns after the classes
-LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None  # loaded before it is needed
+LIBC: Any = ctypes.CDLL(None) if sys.platform == 'linux' else None  # Linux alone has prctl
 PR_SET_PDEATHSIG = 1
 LOG_LINES = 6  # of a seed that failed
 
@@ -303,7 +304,11 @@ class _Runs:
         command = [sys.executable, str(self.tools / tool), *map(str, arguments)]
         with open(log, 'a') as out:
             process = subprocess.Popen(
-                command, stdout=out, stderr=out, env=self.env, preexec_fn=_end_with_parent
+                command,
+                stdout=out,
+                stderr=out,
+                env=self.env,
+                preexec_fn=_end_with_parent if LIBC is not None else None,
             )
             self.processes.add(process)
             if self.stopped:
@@ -359,9 +364,8 @@ def _open_seeds(texts: Mapping[int, str], work: Path) -> list[int]:
 
 
 def _end_with_parent() -> None:
-    """Let a process end when the one that started it is killed; Linux alone can."""
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Let a process end when the one that started it is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _cores() -> int:

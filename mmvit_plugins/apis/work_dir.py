@@ -21,7 +21,7 @@ except ImportError:  # not on Windows, where runs are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-LOCK = '.lock'
+LOCK = 'run.lock'
 _locks: dict[Path, IO] = {}  # open as long as the process lives
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from mmvit_plugins.apis.launch import NEEDED, check_launcher, explained
+from mmvit_plugins.apis.launch import NEEDED, check_launcher, explain_launch
 from mmvit_plugins.environment import find_device
 from mmvit_plugins.errors import UserError
 
@@ -57,6 +57,8 @@ def test_launchers(start, launcher):
     number = NEEDED[launcher][1][0]
     with pytest.raises(UserError, match=f"{number} is 'one', where a number is needed"):
         start(launcher, **{number: 'one'})
+    with pytest.raises(UserError, match=f'{number} is 1 .from 0., and .* 1: start 1 processes'):
+        start(launcher, **{number: 1})
     with pytest.raises(UserError, match='MASTER_PORT is .70000.: give a number from 1 to 65535'):
         start(launcher, MASTER_PORT=70000)
 
@@ -79,7 +81,7 @@ def test_processes_that_do_not_meet(monkeypatch):
     monkeypatch.setenv('MASTER_ADDR', 'nowhere')
     monkeypatch.setenv('MASTER_PORT', '5')
     words = 'do not find each other at nowhere:5 .first line.'
-    with pytest.raises(UserError, match=words), explained():
+    with pytest.raises(UserError, match=words), explain_launch():
         raise torch.distributed.DistNetworkError('first line\nsecond')
 
 

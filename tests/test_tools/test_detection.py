@@ -271,12 +271,22 @@ def test_pictures_of_detections(run, config, data, tmp_path):
         (config, 'is no JSON file'),
         ('nix.json', 'there is no annotation file nix.json'),
     ):
-        done = run('infer.py', config, weights, data / 'val2017', '--out', 't', '--truth', file)
+        done = run(
+            'infer.py',
+            config,
+            weights,
+            data / 'val2017',
+            '--out',
+            't',
+            '--overwrite',
+            '--truth',
+            file,
+        )
         assert done.returncode == 2
         assert words in last(done)
     done = run(
-        'infer.py', config, weights, data / 'val2017/000000000000.jpg', '--out', 't', '--truth',
-        'narrow.json',
+        'infer.py', config, weights, data / 'val2017/000000000000.jpg', '--out', 't', '--overwrite',
+        '--truth', 'narrow.json',
     )  # fmt: skip
     assert 'is 96 wide and 64 high, in the file of the truth 50 and 64' in last(done)
     done = run('infer.py', config, weights, data / 'val2017', '--out', 't', '--score-threshold', 30)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from PIL import Image
 from mmvit_plugins.apis import inference
 from mmvit_plugins.apis.inference import Segmentation
 from mmvit_plugins.apis.pictures import find_pictures, for_each_picture
+from mmvit_plugins.errors import DataError, UserError
 from mmvit_plugins.visualization import draw_classification, draw_segmentation, paint
 
 PALETTE = [[40, 40, 40], [220, 40, 40], [40, 40, 220]]
@@ -60,9 +62,15 @@ def test_the_truth_is_read_as_the_data_set_says(tmp_path):
         (True, None, [[255, 0], [1, 2]]),
         (False, {0: 1, 1: 0, 2: 255}, [[1, 0], [255, 3]]),
     ):
-        dataset = SimpleNamespace(reduce_zero_label=reduced, label_map=mapped)
-        owner = SimpleNamespace(dataset=dataset)
-        assert Segmentation._read_truth(owner, tmp_path / 'truth.png').tolist() == expected
+        dataset = SimpleNamespace(reduce_zero_label=reduced, label_map=mapped, ignore_index=255)
+        owner = SimpleNamespace(dataset=dataset, classes='abcd')
+        read = partial(Segmentation._read_truth, owner, tmp_path / 'truth.png')
+        assert read((2, 2)).tolist() == expected
+    with pytest.raises(UserError, match=r'has the size \(2, 2\) .*, the picture \(3, 2\)'):
+        read((3, 2))
+    owner.classes = 'abc'
+    with pytest.raises(DataError, match='truth.png holds label 3'):
+        read((2, 2))
 
 
 def test_segmentation_folder(run, miniature, checkpoint, tmp_path):

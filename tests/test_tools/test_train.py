@@ -295,6 +295,8 @@ def test_the_same_tools_train_and_test_a_classifier(run, tmp_path, make_scenes):
     for path in pictures:
         next((tmp_path / 'pictures').glob(f'*/{path.name}')).unlink()
     done = run('train.py', 'cls.py', '--work-dir', 'w')
+    assert done.returncode == 2 and 'w holds checkpoints of another run' in last(done)
+    done = run('train.py', 'cls.py', '--work-dir', 'another')
     assert done.returncode == 2
     assert 'data set (CustomDataset) is empty: nothing found in pictures' in last(done)
 

@@ -78,6 +78,10 @@ def expected(explained, inputs, label, size, method='gradcam'):
     return cam / (cam.max() or 1), score
 
 
+def visualize(*args, **options):
+    api.visualize_cam(*args, overwrite=True, **options)
+
+
 def test_classifier(run, tmp_path, pixels, drawn):
     """The predicted class, named by the checkpoint; any other by name; any layer; padding cut."""
     pytest.importorskip('mmpretrain')
@@ -100,7 +104,9 @@ def test_classifier(run, tmp_path, pixels, drawn):
 
     path = 'backbone.stages.2.blocks.0'
     options = ('--layer', path, '--method', 'layercam', '--target', 'jay', '--opacity', 0.7)
-    done = run('visualize_cam.py', config, checkpoint, 'picture.png', '--out', 'o', *options)
+    done = run(
+        'visualize_cam.py', config, checkpoint, 'picture.png', '--out', 'o', '--overwrite', *options
+    )
     assert done.returncode == 0, done.stderr
     _, activation, lines, opacity = drawn[1]
     cam, score = expected(Explained(model, path), inputs, 2, (90, 70), 'layercam')
@@ -108,7 +114,15 @@ def test_classifier(run, tmp_path, pixels, drawn):
     assert lines == [f'layercam of {path}', f'class 2: jay, score {score:.3g}'] and opacity == 0.7
 
     done = run(
-        'visualize_cam.py', config, checkpoint, 'picture.png', '--out', 'o', '--target', 'no'
+        'visualize_cam.py',
+        config,
+        checkpoint,
+        'picture.png',
+        '--out',
+        'o',
+        '--overwrite',
+        '--target',
+        'no',
     )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2
@@ -127,7 +141,7 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
     (folder / 'damaged.png').write_text('no picture')
     args = (config, checkpoint, str(tmp_path / 'pictures'), str(tmp_path / 'o'))
     with pytest.raises(UserError, match=r'1 of 2 pictures could not be read.*damaged\.png'):
-        api.visualize_cam(*args)
+        visualize(*args)
     assert (tmp_path / 'o/deep/a.png').is_file()
 
     inputs = normalised(pixels, 96, 128)
@@ -141,14 +155,14 @@ def test_segmentor_on_a_folder(tmp_path, drawn):
     assert lines[1].startswith(f'class {label}: {("sky", "sea")[label]}, mean logit {score:.3g}, ')
 
     with pytest.raises(UserError, match='could not be read'):
-        api.visualize_cam(*args, target='sand')
+        visualize(*args, target='sand')
     assert drawn[1][2][1].startswith('class 2: sand, mean logit -1') and 'nowhere' in drawn[1][2][1]
     with pytest.raises(UserError, match='the scores do not depend on backbone.stages.0.norm'):
-        api.visualize_cam(*args, layer='backbone.stages.0.norm')
+        visualize(*args, layer='backbone.stages.0.norm')
     model.decode_head.conv_seg.weight.data.zero_()
     torch.save({'state_dict': model.state_dict()}, checkpoint)
     with pytest.raises(UserError, match='class 0: sky does not change with the map that backbone'):
-        api.visualize_cam(*args, target=0)
+        visualize(*args, target=0)
 
 
 def as_drawn(model):
@@ -165,10 +179,10 @@ def test_detector(tmp_path, pixels, drawn):
     need_mmdet()
     config, checkpoint, model = write_model(tmp_path, as_drawn(retinanet()))
     args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
-    api.visualize_cam(*args)
-    api.visualize_cam(*args, method='eigencam')
+    visualize(*args)
+    visualize(*args, method='eigencam')
     with pytest.raises(UserError, match="a number from 0 to 2 or a name, as 'red'"):
-        api.visualize_cam(*args, target=3)
+        visualize(*args, target=3)
     inputs = normalised(pixels, 96, 128)
     explained = ExplainedDetector(model, 'backbone')
     scores = [level[0] for level in model(inputs, mode='tensor')[0]]
@@ -188,7 +202,7 @@ def test_detector_of_two_stages(tmp_path, pixels, drawn):
     need_mmdet()
     config, checkpoint, model = write_model(tmp_path, as_drawn(mask_rcnn()))
     args = (config, checkpoint, str(tmp_path / 'picture.png'), str(tmp_path / 'o'))
-    api.visualize_cam(*args)
+    visualize(*args)
     sample = BaseDataElement(metainfo={'img_shape': (90, 110), 'batch_input_shape': (96, 128)})
     scores = model(normalised(pixels, 96, 128), [sample], mode='tensor')[0][0]
     assert scores.shape[1] == 4 and len(scores) >= 10
@@ -196,7 +210,7 @@ def test_detector_of_two_stages(tmp_path, pixels, drawn):
     lines = drawn[0][2]
     assert lines[1] == f'class {label}: {CLASSES[label]}, sum of the 10 best scores {score:.3g}'
     for target in range(3):
-        api.visualize_cam(*args, target=target)
+        visualize(*args, target=target)
     maps = [activation for _, activation, _, _ in drawn]
     np.testing.assert_array_equal(maps[0], maps[1 + label])
     # of an untrained network, nothing may speak for a class

@@ -195,11 +195,31 @@ def test_classifier_with_a_cropping_pipeline(run, tmp_path, picture):
     assert inputs.shape == (1, 3, 80, 80)
     assert_shows(tmp_path / 'o/picture.png', model, inputs, (80, 80))
 
-    done = run('visualize_importance.py', config, checkpoint, picture, '--out', 'o', '--block', 2)
+    done = run(
+        'visualize_importance.py',
+        config,
+        checkpoint,
+        picture,
+        '--out',
+        'o',
+        '--block',
+        2,
+        '--overwrite',
+    )
     assert done.returncode == 0, done.stderr
     assert_shows(tmp_path / 'o/picture.png', model, inputs, (80, 80), block=2)
 
-    done = run('visualize_importance.py', config, checkpoint, picture, '--out', 'o', '--block', 3)
+    done = run(
+        'visualize_importance.py',
+        config,
+        checkpoint,
+        picture,
+        '--out',
+        'o',
+        '--block',
+        3,
+        '--overwrite',
+    )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2
     assert last.endswith('the stages have 1, 1, 2 hybrid-scale blocks, give a number from 1 to 2')
