@@ -102,11 +102,16 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         from mmvit_plugins.errors import run_tool
 
         if 'cfg_options' in args:
-            texts, args.cfg_options = args.cfg_options, {}
+            # mmengine takes blanks out of all values, which a list may have and a path keeps
+            pairs = [text.partition('=')[::2] for text in args.cfg_options]
+            plain = {key: x for key, x in pairs if ' ' in x.strip() and not set(',[](){}') & {*x}}
+            texts = [f'{key}={value}' for key, value in pairs if key not in plain]
+            args.cfg_options = {}
             try:
                 DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
             except AssertionError as error:  # mmengine's, of brackets that do not close
                 parser.error(f'argument --cfg-options: {error}')
+            args.cfg_options |= plain
         run_tool(lambda: (main(args), sys.stdout.flush()))
     except KeyboardInterrupt:  # while the above was imported
         sys.exit('interrupted')

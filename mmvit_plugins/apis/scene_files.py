@@ -11,13 +11,17 @@ import numpy as np
 import scipy.io
 from mmengine.logging import print_log
 
-from ..errors import UserError
+from ..datasets.hyperspectral.catalogue import SCENES
+from ..datasets.hyperspectral.finding import find_sources
+from ..errors import DataError, UserError
 from ..visualization.maps import ERRORS, draw_map, draw_panel, map_scale, stretch
 from ..writing import replacing, write_bytes
 from .outputs import check_outputs
 from .pictures import save
 
 TIFF = ('.tif', '.tiff')
+KINDS = ('image', 'labels', 'train_labels', 'test_labels')
+ROOT = 'data/hyperspectral'  # where load_scene looks by default
 ENDINGS = ('.npy', '.mat', *TIFF)
 
 
@@ -115,6 +119,22 @@ def check_files(
         labels |= {panel.with_suffix('.tif')} if georeference else set()
     written = [*pictures, *sorted(labels), *map(Path, [scores] if scores else [])]
     check_outputs(written, inputs, overwrite)
+
+
+def files_of_scene(loading: Mapping) -> list[Path]:
+    """Find the files that a scene is loaded from, also where only its name is given.
+
+    Args:
+        loading: Arguments of ``load_scene``; may be empty.
+    """
+    given = {kind: loading.get(kind) for kind in KINDS}
+    root = loading.get('data_root') or ROOT
+    if loading.get('scene') not in SCENES:
+        return files_among(given.values(), root)
+    try:
+        return [path for path, _ in find_sources(loading['scene'], Path(root), given).values()]
+    except DataError:  # its files are not here, and cannot be written over
+        return []
 
 
 def files_among(values: Iterable[Any], root: str | Path = '') -> list[Path]:

@@ -128,7 +128,7 @@ class HSIInferencer:
         self.meta = dict(meta)
         self.source = _loading_arguments(cfg, self.meta) if cfg else {}
         self.files = [cfg and cfg.filename, checkpoint]
-        self.files += files.files_among(self.source.values(), self.source.get('data_root', ''))
+        self.files += files.files_of_scene(self.source)
         self.transform = restore_band_transform(self.meta['band_transform'])
         self.model = model.to(target).eval()
         backbone = getattr(model, 'backbone', None)

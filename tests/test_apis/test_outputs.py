@@ -4,15 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
 from mmengine.config import Config
 
 from mmvit_plugins.apis import work_dir
 from mmvit_plugins.apis.inference import Classification, Segmentation
 from mmvit_plugins.apis.outputs import check_outputs
 from mmvit_plugins.apis.pictures import find_pictures
-from mmvit_plugins.apis.scene_files import check_files
+from mmvit_plugins.apis.scene_files import check_files, files_of_scene
 from mmvit_plugins.apis.work_dir import checkpoints_in, claim_work_dir, lock_folder, unique_folder
+from mmvit_plugins.datasets.hyperspectral.catalogue import SCENES
 from mmvit_plugins.errors import UserError
 
 
@@ -175,3 +178,16 @@ def test_a_locked_folder_is_another_runs_until_that_ends(here, monkeypatch):
 
 def test_log_folders_of_one_second_differ(here):
     assert [unique_folder('.', '2026') for _ in range(3)] == ['2026', '2026_2', '2026_3']
+
+
+def test_the_files_of_a_scene_are_inputs_by_its_name(tmp_path):
+    info = SCENES['indian-pines']
+    expected = []
+    for kind, value in (('image', np.zeros((2, 2, 3))), ('labels', np.zeros((2, 2)))):
+        file, variable = getattr(info, kind)[0]
+        scipy.io.savemat(tmp_path / file, {variable: value})
+        expected.append(tmp_path / file)
+    loading = {'scene': 'indian-pines', 'data_root': str(tmp_path)}
+    assert files_of_scene(loading) == expected
+    assert files_of_scene({**loading, 'data_root': str(tmp_path / 'nowhere')}) == []
+    assert files_of_scene({'scene': 'synthetic'}) == files_of_scene({}) == []

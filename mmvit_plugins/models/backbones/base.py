@@ -178,15 +178,15 @@ class Backbone(ConvertsOnLoad, BaseModule):
             CheckpointFileError: If a ``Pretrained`` file is missing or no checkpoint.
             CheckpointMismatchError: If its weights do not fit.
         """
+        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        files = [cfg['checkpoint'] for cfg in cfgs if cfg and 'checkpoint' in cfg]
         try:
             super().init_weights()
-        except CheckpointMismatchError:
-            raise
+        except CheckpointMismatchError as error:
+            raise CheckpointMismatchError(f'{", ".join(files)}: {error}') from error
         except Exception:
-            cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
-            for cfg in cfgs:
-                if cfg and 'checkpoint' in cfg:
-                    read_checkpoint(cfg['checkpoint'])
+            for file in files:
+                read_checkpoint(file)
             raise
 
     def _freeze(self) -> None:
