@@ -121,7 +121,13 @@ def test_wheel_metadata(wheel):
     assert set(metadata.metadata['Requires-Python'].split(',')) == {'>=3.10', '<3.14'}
     needs = [Requirement(need) for need in metadata.requires]
     always = {need.name for need in needs if need.marker is None}
-    assert always == {'torch', 'numpy', 'einops', 'scipy'}  # none can clash with a user's stack
+    assert always == {
+        'torch',
+        'numpy',
+        'einops',
+        'safetensors',
+        'scipy',
+    }  # none can clash with a user's stack
 
 
 @pytest.mark.slow

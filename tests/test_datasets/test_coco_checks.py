@@ -285,11 +285,13 @@ def test_sets_that_are_left_with_nothing_are_refused(write):
 
 
 @pytest.mark.parametrize('format_only', [False, True])
-def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatch, format_only):
+def test_the_testing_tool_asks_for_annotations_where_it_scores(
+    write, tmp_path, monkeypatch, format_only
+):
     class Passed(Exception):
         pass
 
-    def passed(cfg, verbose):
+    def passed(cfg, verbose, testing):
         raise Passed
 
     data = content()
@@ -297,16 +299,28 @@ def test_the_testing_tool_asks_for_annotations_where_it_scores(write, monkeypatc
     cfg = Config(
         dict(
             model={},
+            work_dir=str(tmp_path / 'work'),
             test_cfg={},
             test_dataloader=dict(dataset=config(write(data), test_mode=True)),
             test_evaluator=[dict(type='CocoMetric', format_only=format_only)],
         )
     )
     monkeypatch.setattr(run, 'prepare', lambda args, parts: cfg)
-    monkeypatch.setattr(run, '_check_checkpoint', lambda path: None)
+    monkeypatch.setattr(run, 'read_checkpoint', lambda path: None)
     monkeypatch.setattr(run, 'build_runner', passed)
     args = dict.fromkeys(
-        ('out', 'out_item', 'amp', 'show', 'show_dir', 'tta', 'checkpoint', 'config', 'verbose')
+        (
+            'out',
+            'out_item',
+            'amp',
+            'show',
+            'show_dir',
+            'tta',
+            'checkpoint',
+            'config',
+            'verbose',
+            'overwrite',
+        )
     )
     with pytest.raises(Passed if format_only else DataError):
         run.test(SimpleNamespace(**args))
