@@ -52,7 +52,7 @@ def claim_work_dir(
     if is_main_process():
         try:
             places = [Path(cfg.work_dir), *map(Path, folders)]
-            roots, inputs = set(), [cfg.filename]
+            roots, inputs = set(), [cfg.filename] if cfg.filename else []
             for root, parts in _data_places(cfg):
                 roots |= {Path(root).resolve()} if root else set()
                 inputs += parts
@@ -63,7 +63,8 @@ def claim_work_dir(
                     raise UserError(
                         f'{place} is the folder of the data: choose another place to write to'
                     )
-            _check_config(Path(cfg.filename), places[0])
+            if cfg.filename:
+                _check_config(Path(cfg.filename), places[0])
             places[0].mkdir(parents=True, exist_ok=True)
             if lock:
                 lock_folder(places[0])
