@@ -296,10 +296,32 @@ def test_a_whole_file_passes_and_loads(tmp_path):
     assert all(torch.equal(v, state[k]) for k, v in first.state_dict().items())
 
 
+def test_odd_versions_of_modules_are_left_out(tmp_path):
+    """torch hands what a state dict carries as ``_metadata`` to each module."""
+    state = AFFormer(ARCH).state_dict()
+    state._metadata = {'': {'version': 1}, 'stages': 'text'}
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    model = AFFormer(ARCH)
+    load_checkpoint(model, str(tmp_path / 'x.pth'))
+    assert torch.equal(model.state_dict()['stem.0.conv.weight'], state['stem.0.conv.weight'])
+
+
+@pytest.mark.parametrize('average', [[1], {'module.x.weight': torch.tensor([torch.nan])}])
+def test_averages_that_are_none_are_not_published(average, tmp_path):
+    content = {'state_dict': {'x.weight': torch.ones(2)}, 'ema_state_dict': average}
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointFileError):
+        publish_file(tmp_path / 'x.pth', tmp_path / 'y.pth', ema=True)
+
+
 def test_names_of_other_classes_are_left_out():
     meta = {'classes': ('a', 'b'), 'palette': None}
     assert fitting_meta(classifier(2), {'meta': {'dataset_meta': meta}}, 'x') == meta
     assert fitting_meta(classifier(3), {'meta': {'dataset_meta': meta}}, 'x') == {}
+    for names in (7, 'letters', '/etc/passwd'):
+        assert (
+            fitting_meta(classifier(7), {'meta': {'dataset_meta': {'classes': names}}}, 'x') == {}
+        )
     for broken in (None, [1], 'text', {'dataset_meta': 7}):
         assert fitting_meta(classifier(3), {'meta': broken}, 'x') == {}
 

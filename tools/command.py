@@ -5,11 +5,14 @@ answered before torch is there.
 """
 
 import argparse
+import ast
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
 
@@ -102,10 +105,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         from mmvit_plugins.errors import run_tool
 
         if 'cfg_options' in args:
-            # mmengine takes blanks out of all values, which a list may have and a path keeps
-            pairs = [text.partition('=')[::2] for text in args.cfg_options]
-            plain = {key: x for key, x in pairs if ' ' in x.strip() and not set(',[](){}') & {*x}}
-            texts = [f'{key}={value}' for key, value in pairs if key not in plain]
+            plain, texts = _read_values(args.cfg_options)
             args.cfg_options = {}
             try:
                 DictAction(['--cfg-options'], 'cfg_options', nargs='+')(parser, args, texts)
@@ -115,6 +115,27 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         run_tool(lambda: (main(args), sys.stdout.flush()))
     except KeyboardInterrupt:  # while the above was imported
         sys.exit('interrupted')
+
+
+def _read_values(texts: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Read what mmengine reads wrong, and return the other settings as they are.
+
+    It takes blanks out of all values, which a list may have and a path keeps, and knows no dicts.
+    """
+    read, others = {}, []
+    for text in texts:
+        key, _, value = text.partition('=')
+        if re.match(r'[\[({\s]*{', value):
+            try:
+                read[key] = ast.literal_eval(value.strip())
+                continue
+            except (SyntaxError, ValueError):
+                pass
+        elif ' ' in value.strip() and not set(',[](){}') & {*value}:
+            read[key] = value
+            continue
+        others.append(text)
+    return read, others
 
 
 def _keep_asserts() -> None:

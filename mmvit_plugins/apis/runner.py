@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, RUNNERS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
@@ -18,7 +19,13 @@ from ..config import check_classes
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
-from ..engine.resume import STATES, VALIDATED, fit_schedules
+from ..engine.resume import (
+    STATES,
+    VALIDATED,
+    check_optimizer_state,
+    explained,
+    fit_schedules,
+)
 from ..engine.training import ExactResumeHook, InvalidLossHook
 from ..errors import sentence
 from ..writing import write_bytes
@@ -37,6 +44,7 @@ class _Explains:
     model: Any
     exact: ExactResumeHook
     loaded: dict
+    optim_wrapper: Any
     cfg: Config
     work_dir: str
     timestamp: str
@@ -72,9 +80,12 @@ class _Explains:
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         self.complete = True
-        super().resume(filename, *args, **kwargs)
+        with explained(filename):
+            super().resume(filename, *args, **kwargs)
+            if isinstance(self.optim_wrapper, OptimWrapper):
+                check_optimizer_state(self.optim_wrapper)
+            fit_schedules(self, self.loaded)
         self.resumed_meta = self.loaded['meta']
-        fit_schedules(self, self.loaded)
         self.loaded = {}
 
     def save_checkpoint(self, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:

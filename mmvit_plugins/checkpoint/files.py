@@ -18,7 +18,7 @@ from ..registry import MODELS
 from ..writing import write_bytes
 from .loading import CLASSIFIERS, CheckpointMismatchError, explain, find_prefixes
 from .plain import CheckpointFileError
-from .reading import read_checkpoint, tensors, unwrap
+from .reading import check_weights, read_checkpoint, tensors, unwrap
 
 
 def _origin(layout: Layout) -> str:
@@ -248,14 +248,17 @@ def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> s
         CheckpointFileError: If ``source`` is no checkpoint, or has no averaged weights to publish.
     """
     checkpoint = read_checkpoint(source)
-    if ema and 'ema_state_dict' not in checkpoint:
+    if ema and not isinstance(checkpoint.get('ema_state_dict'), Mapping):
         raise CheckpointFileError(f'{source}: holds no averaged weights (ema_state_dict)')
     state = checkpoint['ema_state_dict'] if ema else unwrap(checkpoint)
+    check_weights(state, str(source))
     state = {key.removeprefix('module.'): value.cpu() for key, value in tensors(state).items()}
     state.pop('steps', None)
     meta = checkpoint.get('meta') or {}
     kept = {key: meta[key] for key in ('dataset_meta', 'cfg', 'mmengine_version') if key in meta}
     target = Path(target)
+    if not target.name:
+        raise UserError(f'the target {str(target)!r} is no file: give its name')
     data = _pack(kept, state, target)
     if target.suffix != '.safetensors':
         torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)

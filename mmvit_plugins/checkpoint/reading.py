@@ -135,13 +135,21 @@ def _finding_weights(load: Callable) -> Callable:
             return checkpoint
         entries, weights = _entries(checkpoint), unwrap(checkpoint)
         check_weights(weights, filename)
-        if entries[:1] == ['state_dict'] and all(isinstance(key, str) for key in weights):
+        if entries[:1] == ['state_dict'] and _is_regular(weights):
             return _with_meta(checkpoint, filename)
         rest = {k: v for k, v in checkpoint.items() if k not in entries} if entries else {}
         weights = {key: value for key, value in weights.items() if isinstance(key, str)}
         return _with_meta({**rest, 'state_dict': weights}, filename)
 
     return loader
+
+
+def _is_regular(state: Mapping) -> bool:
+    """Tell whether names are texts, and the versions of modules that torch adds are dicts."""
+    versions = getattr(state, '_metadata', {})
+    return all(isinstance(key, str) for key in state) and (
+        isinstance(versions, Mapping) and all(isinstance(x, Mapping) for x in versions.values())
+    )
 
 
 def _with_meta(checkpoint: Mapping, name: str) -> Mapping:

@@ -56,14 +56,14 @@ def fitting_meta(model: nn.Module, checkpoint: Mapping, name: str) -> Mapping:
     if not isinstance(found, Mapping):
         return {}
     names, count = found.get('classes'), _count_classes(model)
-    if not isinstance(names, list | tuple) or count is None or len(names) == count:
+    if names is None or (isinstance(names, list | tuple) and count in (None, len(names))):
         return found
-    print_log(
-        f'{name}: names {len(names)} classes ({", ".join(map(str, names[:5]))}), but the model has '
-        f'{count}: its names are left out',
-        'current',
-        logging.WARNING,
-    )
+    what = f'classes={names!r:.80}, which is no list of names'
+    if isinstance(names, list | tuple):
+        some = ', '.join(map(str, names[:5]))
+        what = f'{len(names)} classes ({some}), but the model has {count}'
+    report = f'{name}: names {what}: its names are left out'
+    print_log(report, 'current', logging.WARNING)
     return {}
 
 

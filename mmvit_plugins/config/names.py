@@ -91,6 +91,11 @@ class _Checker:
         """Check a dict, or each of a list."""
         if isinstance(node, list | tuple):
             for i, part in enumerate(node):
+                if isinstance(part, str):
+                    raise UserError(
+                        f'{path}.{i}={part!r}: give a dict, on the command line as '
+                        f"{path}=\"[{{'type':'NAME'}}]\""
+                    )
                 self.value(part, f'{path}.{i}', what)
         elif not isinstance(node, Mapping):
             return

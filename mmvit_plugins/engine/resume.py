@@ -4,6 +4,7 @@ import ast
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -27,6 +28,8 @@ MEANS = {
     'another too',
     'randomness.seed': 'samples come in another order than in an uninterrupted run',
 }
+# what mmengine and torch raise when they are given something else than they have written
+FAULTS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 OTHER_RATE = 'the checkpoint has its own rates and goes on with them: load_from takes new ones'
 
 
@@ -50,6 +53,8 @@ def check_resumable(checkpoint: Mapping, cfg: Config, path: str) -> None:
     lacking = [key for key in ('meta', *needed) if not isinstance(checkpoint.get(key), dict | list)]
     steps = {key: meta.get(key) for key in ('iter', 'epoch')} if isinstance(meta, Mapping) else {}
     wrong = [f'{k}={v!r}' for k, v in steps.items() if type(v) is not int or v < 0]
+    seed = meta.get('seed') if isinstance(meta, Mapping) else None
+    wrong += [] if seed is None or type(seed) is int else [f'seed={seed!r}']
     if lacking or wrong:
         raise UserError(
             f'{path}: a training cannot go on from a checkpoint '
@@ -79,6 +84,42 @@ def check_resumable(checkpoint: Mapping, cfg: Config, path: str) -> None:
         )
 
 
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn what goes wrong with a file that is no state of this training into a sentence.
+
+    Raises:
+        UserError: Names the file, and how its weights can be used all the same.
+    """
+    try:
+        yield
+    except FAULTS as error:
+        if type(error).__module__.startswith('mmvit_plugins'):
+            raise
+        raise UserError(
+            f'{path}: what it holds is no state of this training ({" ".join(str(error).split())}): '
+            'resume with the config that it was trained with, or start from its weights alone with '
+            '--cfg-options load_from=FILE instead of --resume'
+        ) from error
+
+
+def check_optimizer_state(optimizer: OptimWrapper) -> None:
+    """Compare what an optimizer remembers of each weight with the weight.
+
+    Raises:
+        ValueError: It has another size.
+    """
+    for group in optimizer.param_groups:
+        for weight in group['params']:
+            kept = optimizer.optimizer.state.get(weight) or {}
+            for name in ('exp_avg', 'exp_avg_sq', 'momentum_buffer'):
+                if kept.get(name) is not None and kept[name].shape != weight.shape:
+                    raise ValueError(
+                        f"the optimizer's {name} is {tuple(kept[name].shape)} for a weight of "
+                        f'{tuple(weight.shape)}'
+                    )
+
+
 def _check_optimizer(former: Mapping, cfg: Config, path: str) -> None:
     now, then = ((x.get('optim_wrapper') or {}).get('optimizer') or {} for x in (cfg, former))
     if then.get('type') and now.get('type') != then['type']:
@@ -101,7 +142,7 @@ def _tell_differences(former: Mapping, cfg: Config, meta: Mapping) -> None:
             name = f'optim_wrapper.optimizer.{key}'
             lines.append(f'{name} is {now.get(key)}, it was {then[key]}: {OTHER_RATE}')
     states = meta.get(STATES)
-    if not states:
+    if not states or not isinstance(states, list):
         lines.append('the checkpoint has no random states: what is drawn from here on is new')
     elif len(states) != get_world_size():
         lines.append(

@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..errors import UserError
 from ..registry import HOOKS
 from .randomness import get_states, place_samples, set_states
-from .resume import STATES, VALIDATED
+from .resume import STATES, VALIDATED, explained
 from .storage import find_checkpoint
 
 PATIENCE = 20  # losses in a row that a scaler of gradients may find too large
@@ -71,9 +71,10 @@ class ExactResumeHook(Hook):
         meta = getattr(runner, 'resumed_meta', None)
         states = None
         if meta:
-            known = meta.get(STATES) or []
-            if len(known) == get_world_size():
-                set_states(known[get_rank()])
+            known = meta.get(STATES)
+            if isinstance(known, list) and len(known) == get_world_size():
+                with explained(str(runner._load_from)):
+                    set_states(known[get_rank()])
             if _is_due(runner) and not meta.get(VALIDATED):
                 runner.logger.info('resume: the validation of this step is made up for')
                 runner.val_loop.run()

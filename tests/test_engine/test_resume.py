@@ -13,7 +13,9 @@ from mmengine.runner import get_priority
 from mmvit_plugins.engine import CheckpointHook, InvalidLossHook
 from mmvit_plugins.engine.resume import (
     STATES,
+    check_optimizer_state,
     check_resumable,
+    explained,
     fit_schedules,
     read_config,
 )
@@ -77,6 +79,33 @@ def test_what_no_training_wrote_is_refused(case):
 
 def test_a_run_without_schedules_needs_none():
     check_resumable({**checkpoint(), 'param_schedulers': None}, config(param_scheduler=[]), 'x.pth')
+
+
+def test_a_seed_is_a_number():
+    with pytest.raises(UserError, match="seed='x'"):
+        check_resumable(checkpoint(seed='x'), config(), 'x.pth')
+
+
+@pytest.mark.parametrize('error', [KeyError('param_groups'), TypeError('x'), AssertionError('y')])
+def test_what_is_no_state_of_this_training_is_a_sentence(error):
+    with (
+        pytest.raises(UserError, match='^x.pth: .* is no state of this training'),
+        explained('x.pth'),
+    ):
+        raise error
+    with pytest.raises(UserError, match='^ours$'), explained('x.pth'):
+        raise UserError('ours')
+
+
+def test_what_an_optimizer_remembers_has_the_size_of_its_weight():
+    weight = torch.nn.Parameter(torch.zeros(2, 3))
+    wrapper = OptimWrapper(torch.optim.AdamW([weight]))
+    check_optimizer_state(wrapper)
+    wrapper.optimizer.state[weight] = {'step': torch.tensor(1.0), 'exp_avg': torch.zeros(2, 3)}
+    check_optimizer_state(wrapper)
+    wrapper.optimizer.state[weight]['exp_avg'] = torch.zeros(1, 3)
+    with pytest.raises(ValueError, match='exp_avg'):
+        check_optimizer_state(wrapper)
 
 
 def test_another_optimizer_is_refused():

@@ -164,3 +164,20 @@ def test_a_warning_that_matters_stays_on_the_screen(run, miniature, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert 'initialised anew' in done.stdout
+
+
+def test_values_of_options_are_read(monkeypatch):
+    """Blanks stay, dicts are dicts; all else is left to mmengine's own reader."""
+    monkeypatch.syspath_prepend(TOOLS)
+    read_values = importlib.import_module('command')._read_values
+    texts = [
+        'a=/sp ace/x',
+        "b=[{'type':'EMAHook'}]",
+        "c={'_delete_':True}",
+        'd=[1, 2]',
+        'e={',
+        'f=1',
+    ]
+    read, others = read_values(texts)
+    assert read == {'a': '/sp ace/x', 'b': [{'type': 'EMAHook'}], 'c': {'_delete_': True}}
+    assert others == ['d=[1, 2]', 'e={', 'f=1']
