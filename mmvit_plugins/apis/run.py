@@ -63,7 +63,8 @@ def train(args: argparse.Namespace) -> None:
         runner = build_runner(cfg, args.verbose)
         if cfg.optim_wrapper.get('type') == 'CPUAmpOptimWrapper':
             keep_operators_in_float32(runner.model)
-        runner.train()
+        with runner.explaining():
+            runner.train()
     _finish(runner)
 
 
@@ -112,7 +113,8 @@ def test(args: argparse.Namespace) -> None:
             metric = METRICS.build({'type': dump, 'out_file_path': args.out})
             metric.compute_metrics = dump_to(args.out)
             runner.test_evaluator.metrics.append(metric)
-        metrics = runner.test()
+        with runner.explaining():
+            metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():
         write_dump(metrics, args.out)
     _finish(runner)

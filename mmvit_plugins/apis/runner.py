@@ -1,6 +1,8 @@
 """mmengine's runner, which says less on the screen and more of a data set that is empty."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, RUNNERS
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint import fitting_meta, whole
@@ -20,6 +23,7 @@ from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
 from ..engine.resume import (
+    FAULTS,
     STATES,
     VALIDATED,
     check_optimizer_state,
@@ -27,7 +31,7 @@ from ..engine.resume import (
     fit_schedules,
 )
 from ..engine.training import ExactResumeHook, InvalidLossHook
-from ..errors import sentence
+from ..errors import UserError, sentence
 from ..writing import write_bytes
 from .console import keep_brief, stop_on_errors
 from .work_dir import unique_folder
@@ -40,11 +44,13 @@ class _Explains:
     """
 
     verbose = False
+    step = 'run'  # what is done: train, val, test
     complete = False  # whether a checkpoint must have all of the model
     model: Any
     exact: ExactResumeHook
     loaded: dict
     optim_wrapper: Any
+    worked: set[str]
     cfg: Config
     work_dir: str
     timestamp: str
@@ -68,6 +74,39 @@ class _Explains:
         if not self.verbose:
             keep_brief(logger)
         return logger
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        match fn_name.split('_'):
+            case ['before', ('train' | 'val' | 'test') as step, *_]:
+                self.step = step
+            case ['after', 'train', 'iter']:
+                self.worked.add('train')
+            case ['after', step, 'epoch']:  # of a test: its scores are there too
+                self.worked.add(step)
+        super().call_hook(fn_name, **kwargs)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn what fails in the first iteration, or the first test, into a sentence.
+
+        Until then nothing has shown that the settings fit each other. Later it is the program's.
+
+        Raises:
+            UserError: Names the module, and what it says.
+        """
+        try:
+            yield
+        except FAULTS as error:
+            if self.step in self.worked or sentence(error):
+                raise
+            text = ' '.join(str(error).split())[:300]
+            firsts = {'train': 'the first iteration', 'val': 'the first validation'}
+            what = firsts.get(self.step, f'the {self.step}')
+            raise UserError(
+                f'{what} fails in {_module_of(error)}: '
+                f'{type(error).__name__}: {text}; most often settings do not fit each other or '
+                'the data (MMVIT_TRACEBACK=1 shows the way there)'
+            ) from error
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
         if not self.complete:
@@ -111,6 +150,15 @@ class _Explains:
             raise
 
 
+def _module_of(error: Exception) -> str:
+    """Name the innermost module of a network, else the function, in which an error came up."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    owners = (frame.f_locals.get('self') for frame in reversed(frames))
+    places = (type(x) for x in owners if isinstance(x, nn.Module))
+    found = next((x for x in places if not x.__module__.startswith('torch.')), None)
+    return found.__name__ if found else frames[-1].f_code.co_name
+
+
 def _refuse_empty(config: Mapping, error: Exception) -> None:
     """Raise what to do about a data set that lists nothing, if that is why it was not built."""
     try:
@@ -143,6 +191,7 @@ def build_runner(cfg: Config, verbose: bool, testing: bool = False) -> Runner:
         kind.__name__, (_Explains, kind), {'verbose': verbose, 'complete': testing}
     )
     runner = explains.from_cfg(cfg)
+    runner.worked = set()
     if not testing:
         runner.exact = ExactResumeHook()
         runner.register_hook(runner.exact)

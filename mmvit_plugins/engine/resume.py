@@ -29,7 +29,10 @@ MEANS = {
     'randomness.seed': 'samples come in another order than in an uninterrupted run',
 }
 # what mmengine and torch raise when they are given something else than they have written
-FAULTS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+FAULTS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError),
+    ValueError,
+)
 OTHER_RATE = 'the checkpoint has its own rates and goes on with them: load_from takes new ones'
 
 

@@ -326,3 +326,31 @@ def test_augmentation_reaches_data_sets_inside_of_others(run, miniature, tmp_pat
     done = run('test.py', miniature, tmp_path / 'work_dirs/miniature/iter_2.pth', '--tta')
     assert done.returncode == 0, done.stderr
     assert views == [2] * 24
+
+
+FAILS_LATE = {
+    'model.decode_head.in_channels=7': 'the first iteration fails in ConvModule: RuntimeError',
+    'optim_wrapper.optimizer=None': 'the run fails in build_optim_wrapper',
+    'model.test_cfg.mode=slide': 'the first validation fails in EncoderDecoder',
+}
+
+
+@pytest.mark.parametrize('option', FAILS_LATE)
+def test_settings_that_do_not_fit_each_other_are_a_sentence(option, run, miniature):
+    done = run('train.py', miniature, '--cfg-options', option)
+    assert done.returncode == 2
+    assert last(done).startswith(f'error: {FAILS_LATE[option]}')
+    assert 'MMVIT_TRACEBACK=1' in last(done)
+
+
+def test_what_fails_after_it_has_worked_is_the_programs(run, miniature, monkeypatch):
+    """A fault in the third iteration keeps its traceback."""
+    calls = iter(range(3))
+    monkeypatch.setattr(
+        'mmseg.models.EncoderDecoder.loss', lambda *_: {'loss': 1 / (2 - next(calls)) * TENSOR}
+    )
+    with pytest.raises(ZeroDivisionError):
+        run('train.py', miniature, '--no-validate')
+
+
+TENSOR = torch.ones(1, requires_grad=True)
