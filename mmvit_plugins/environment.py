@@ -3,6 +3,7 @@
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -116,6 +117,14 @@ class _Without:
 
     def flush(self) -> None:
         self.stream.flush()
+
+
+def owners() -> Iterator[tuple[str, str]]:
+    """Yield the import name of each part of the family and the distribution that brought it."""
+    for module, names in OWNERS.items():
+        found = [name for name in names if _installed(name)]
+        if found:
+            yield module, found[-1]
 
 
 def _installed(distribution: str) -> str | None:

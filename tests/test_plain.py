@@ -31,6 +31,7 @@ from mmvit_plugins.checkpoint import (
 )
 from mmvit_plugins.checkpoint.plain import TRUST, load_plain
 from mmvit_plugins.checkpoint.reading import check_weights
+from mmvit_plugins.errors import UserError
 from mmvit_plugins.models import AFFormer, T2TViT
 
 ARCH = {
@@ -196,6 +197,9 @@ WEIGHTS = {
     'complex': (lambda w: w.to(torch.complex64), 'complex'),
     'integer': (lambda w: w.long(), 'integers'),
     'meta': (lambda w: w.to('meta'), 'no data'),
+    'no number': (lambda w: w[:0], 'no number'),
+    'quantised': (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), 'quantised'),
+    'array': (lambda w: w.numpy(), 'array of NumPy'),
     'sparse nan': (lambda w: (w * torch.nan).to_sparse(), 'not finite'),
 }
 
@@ -306,7 +310,18 @@ def test_odd_versions_of_modules_are_left_out(tmp_path):
     assert torch.equal(model.state_dict()['stem.0.conv.weight'], state['stem.0.conv.weight'])
 
 
-@pytest.mark.parametrize('average', [[1], {'module.x.weight': torch.tensor([torch.nan])}])
+@pytest.mark.parametrize('target', ['', '..', '/dev/null'])
+def test_what_is_no_file_is_no_target(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'state_dict': {'x.weight': torch.ones(2)}}, 'x.pth')
+    with pytest.raises(UserError, match='is no file'):
+        publish_file('x.pth', target)
+
+
+@pytest.mark.parametrize(
+    'average',
+    [[1], {}, {'module.y': torch.ones(1)}, {'module.x.weight': torch.tensor([torch.nan])}],
+)
 def test_averages_that_are_none_are_not_published(average, tmp_path):
     content = {'state_dict': {'x.weight': torch.ones(2)}, 'ema_state_dict': average}
     torch.save(content, tmp_path / 'x.pth')

@@ -252,12 +252,20 @@ def publish_file(source: str | Path, target: str | Path, ema: bool = False) -> s
         raise CheckpointFileError(f'{source}: holds no averaged weights (ema_state_dict)')
     state = checkpoint['ema_state_dict'] if ema else unwrap(checkpoint)
     check_weights(state, str(source))
+    plain = {key.removeprefix('module.') for key in tensors(unwrap(checkpoint))}
+    lacking = plain - {key.removeprefix('module.') for key in tensors(state)} if ema else set()
+    if lacking:
+        raise CheckpointFileError(
+            f'{source}: its averages (ema_state_dict) lack {len(lacking)} of the weights, as '
+            f'{min(lacking)}: publish the plain ones, without --ema'
+        )
     state = {key.removeprefix('module.'): value.cpu() for key, value in tensors(state).items()}
     state.pop('steps', None)
     meta = checkpoint.get('meta') or {}
     kept = {key: meta[key] for key in ('dataset_meta', 'cfg', 'mmengine_version') if key in meta}
     target = Path(target)
-    if not target.name:
+    device = target.exists() and not (target.is_file() or target.is_dir())
+    if target.name in ('', '..') or device:
         raise UserError(f'the target {str(target)!r} is no file: give its name')
     data = _pack(kept, state, target)
     if target.suffix != '.safetensors':

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
@@ -67,13 +68,23 @@ def check_weights(state: Mapping, name: str) -> None:
         CheckpointFileError: Numbers are NaN or infinite, complex, whole where a weight is needed,
             or there are none (PyTorch's meta device).
     """
+    arrays = [key for key, value in state.items() if isinstance(value, np.ndarray)]
+    if arrays:
+        raise CheckpointFileError(
+            f'{name}: {arrays[0]} is an array of NumPy, where a tensor is needed: save '
+            'torch.from_numpy of each'
+        )
     for key, value in tensors(state).items():
         learned = key.endswith(('weight', 'bias'))
         if value.is_meta:
             problem = "is on PyTorch's meta device, which has sizes but no data"
         elif value.is_complex():
             problem = f'holds complex numbers ({value.dtype})'
-        elif learned and not value.is_floating_point() and not value.is_quantized:
+        elif value.is_quantized:
+            problem = f'is quantised ({value.dtype}), where a float is needed (dequantize())'
+        elif learned and not value.numel():
+            problem = f'has the size {tuple(value.shape)}, no number is in it'
+        elif learned and not value.is_floating_point():
             problem = f'holds integers ({value.dtype}), which would be rounded weights'
         elif value.is_floating_point() and 'mask' not in key and not _is_finite(value):
             problem = 'holds numbers that are not finite (NaN or infinite)'

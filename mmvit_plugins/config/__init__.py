@@ -9,7 +9,7 @@ from ..environment import check_environment, import_host
 from ..errors import UserError
 from ..ops import check_operators
 from .building import explained
-from .files import read_config
+from .files import check_texts, read_config
 from .names import check_names
 from .numbers import check_model
 from .options import apply_options
@@ -62,6 +62,7 @@ def load_config(
     """
     cfg = read_config(path)
     apply_options(cfg, options or {})
+    check_texts(cfg._cfg_dict)
     scope = cfg.get('default_scope', 'mmengine')
     if fault := check_scope(scope):
         raise UserError(fault)

@@ -6,7 +6,7 @@ nothing but tuples, which mmengine writes with one.
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 from mmengine.config.config import BASE_KEY
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.handlers import YamlHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 
+from ..environment import owners
 from ..errors import UserError
 
 FORMATS = ('.py', '.yaml', '.yml', '.json')
 LARGEST = 100_000  # nodes that aliases may stand for; configs have some hundreds
+EVALUATED = ('type', 'dtype', 'warp_mode', 'search_op')  # what mmcv and the hosts hand to eval
 READERS = ('_file2dict', '_parse_lazy_import', '_is_lazy_import')  # mmengine's, one file each
 
 
@@ -38,6 +41,8 @@ def read_config(path: str) -> Config:
     if Path(path).suffix not in FORMATS:
         raise UserError(f'{path} is no config file: give one that ends in {", ".join(FORMATS)}')
     try:
+        # mmengine looks for the folder of mmsegmentation's configs under that name alone
+        MODULE2PACKAGE.update((name, one) for name, one in owners() if name in MODULE2PACKAGE)
         with _yaml_as_data():
             return Config.fromfile(path)
     except UserError:
@@ -132,6 +137,23 @@ def _explain(error: Exception, path: str) -> str:
         return f'{at} holds no settings: write them as name: value'
     told = isinstance(error, LookupError | RuntimeError | TypeError | ValueError)
     return f'{at}: {text}' if told else f'{at}: {type(error).__name__}: {text}'
+
+
+def check_texts(node: Any, path: str = '') -> None:
+    """Refuse a program where the hosts evaluate a text as a name, as the ``type`` of an NMS.
+
+    Raises:
+        UserError: Names the setting.
+    """
+    if isinstance(node, Mapping):
+        parts: Any = node.items()
+    else:
+        parts = enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, part in parts:
+        place = f'{path}.{key}' if path else str(key)
+        if key in EVALUATED and isinstance(part, str) and not re.fullmatch(r'[\w.:+/ -]*', part):
+            raise UserError(f'{place}={part!r}: give a name, a program is not run')
+        check_texts(part, place)
 
 
 def is_variable(cfg: Config, key: str) -> bool:

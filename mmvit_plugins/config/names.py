@@ -25,6 +25,7 @@ from .sections import (
     CONSTRUCTOR,
     DEFAULT_HOOKS,
     EVALUATOR,
+    FACTORS,
     PARAMWISE,
     SCHEDULER,
     SECTIONS,
@@ -206,6 +207,11 @@ class _Checker:
         if isinstance(node.get('paramwise_cfg'), Mapping):
             path = 'optim_wrapper.paramwise_cfg'
             self.read(node['paramwise_cfg'], path, Read(PARAMWISE, strict=False))
+            for name, factors in (node['paramwise_cfg'].get('custom_keys') or {}).items():
+                place = f'{path}.custom_keys.{name}'
+                if not isinstance(factors, Mapping):
+                    raise UserError(f'{place}={factors!r}: give a dict, as dict(lr_mult=0.1)')
+                self.read(factors, place, Read(FACTORS, strict=False))
         return 'optimizer' in node
 
 

@@ -29,6 +29,9 @@ PARAMWISE = {
 }  # fmt: skip
 
 
+FACTORS = {'lr_mult', 'decay_mult'}
+
+
 def names_of(*functions: Callable) -> set[str]:
     """Return the keyword arguments of some functions and classes."""
     return {name for function in functions for name in parameters(function).names}

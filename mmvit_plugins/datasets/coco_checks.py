@@ -344,6 +344,8 @@ def _check(
             f'than a pixel wide or high, and {len(used)} are crowds, which are ignored; correct '
             'bbox, area and iscrowd'
         )
+    if trained and not known:
+        said = [*said, f'{path} has no box of the classes: nothing is learned of them from it']
     if masks:
         said = [*said, *check_masks(path, used, file.images)]
     return file.labelled, said

@@ -26,6 +26,8 @@ MEANS = {
     'optim_wrapper.accumulative_counts': 'the rate is not scaled',
     'param_scheduler': 'the checkpoint goes on with its own, unless the length of the training is '
     'another too',
+    'train_dataloader.dataset': 'it goes on with other data, or the same from another place',
+    'optim_wrapper.type': 'numbers are computed in another precision or way',
     'randomness.seed': 'samples come in another order than in an uninterrupted run',
 }
 # what mmengine and torch raise when they are given something else than they have written
@@ -72,7 +74,8 @@ def check_resumable(checkpoint: Mapping, cfg: Config, path: str) -> None:
     former = read_config(meta.get('cfg', ''))
     if cfg.get('randomness', {}).get('seed') is None and isinstance(meta.get('seed'), int):
         cfg.setdefault('randomness', {})['seed'] = meta['seed']  # else the samples' order is new
-    _check_optimizer(former, cfg, path)
+    _check_optimizer(checkpoint, former, cfg, path)
+    _check_unit(former, cfg, path)
     _tell_differences(former, cfg, meta)
     loop, step = cfg.get('train_cfg') or {}, 'iter'
     if loop.get('max_iters') is None:
@@ -123,8 +126,15 @@ def check_optimizer_state(optimizer: OptimWrapper) -> None:
                     )
 
 
-def _check_optimizer(former: Mapping, cfg: Config, path: str) -> None:
+def _check_optimizer(checkpoint: Mapping, former: Mapping, cfg: Config, path: str) -> None:
     now, then = ((x.get('optim_wrapper') or {}).get('optimizer') or {} for x in (cfg, former))
+    kept = checkpoint['optimizer'] if isinstance(checkpoint['optimizer'], Mapping) else {}
+    lost = kept.get('state') == {} and kept.get('param_groups')
+    if lost and str(now.get('type')).startswith('Adam'):  # plain SGD keeps none
+        raise UserError(
+            f'{path}: its optimizer has lost its state: start from the weights alone with '
+            '--cfg-options load_from=FILE instead of --resume'
+        )
     if then.get('type') and now.get('type') != then['type']:
         raise UserError(
             f'{path} holds the state of the optimizer {then["type"]}, the config has '
@@ -133,12 +143,28 @@ def _check_optimizer(former: Mapping, cfg: Config, path: str) -> None:
         )
 
 
+def _check_unit(former: Mapping, cfg: Config, path: str) -> None:
+    """Refuse to go on by epochs where the run was counted in iterations, and the other way."""
+    now, then = (
+        {unit for unit in ('epochs', 'iters') if (x.get('train_cfg') or {}).get(f'max_{unit}')}
+        for x in (cfg, former)
+    )
+    if then and now and then != now:
+        raise UserError(
+            f'{path} is of a training that counts {then.pop()}, the config counts {now.pop()} '
+            '(train_cfg): keep the former, or start from the weights alone with --cfg-options '
+            'load_from=FILE instead of --resume'
+        )
+
+
 def _tell_differences(former: Mapping, cfg: Config, meta: Mapping) -> None:
     lines, current = [], read_config(cfg.pretty_text)  # tuples and lists alike, as in the file
     for key, means in MEANS.items():
         now, then = _get(current, key), _get(former, key)
         if former and now != then:
-            lines.append(f'{key} is {now}, it was {then}: {means}')
+            short = not isinstance(now, dict | list) and not isinstance(then, dict | list)
+            was = f'is {now}, it was {then}' if short else 'is another than it was'
+            lines.append(f'{key} {was}: {means}')
     now, then = (_get(x, 'optim_wrapper.optimizer') or {} for x in (current, former))
     for key in then:
         if key != 'type' and now.get(key) != then[key]:

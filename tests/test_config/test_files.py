@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmvit_plugins.config.files import is_variable, read_config
+from mmvit_plugins.config.files import check_texts, is_variable, read_config
 from mmvit_plugins.errors import UserError
 
 BOMB = 'a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n' + ''.join(
@@ -80,3 +80,20 @@ def test_which_settings_are_variables_of_the_file(tmp_path):
     cfg = read_config(str(tmp_path / 'a.py'))
     assert is_variable(cfg, 'root')
     assert not is_variable(cfg, 'flag')
+
+
+@pytest.mark.parametrize('host', ['mmseg', 'mmpretrain', 'mmdet'])
+def test_configs_of_the_hosts_are_found(host, tmp_path):
+    """By whatever distribution a host was installed."""
+    path = tmp_path / f'{host}_runtime.py'
+    path.write_text(f"_base_ = '{host}::_base_/default_runtime.py'")
+    assert read_config(str(path)).default_scope == host
+
+
+def test_no_text_of_a_config_is_a_program():
+    """Mmcv evaluates the type of an NMS, mmpretrain the name of a dtype."""
+    check_texts({'nms': {'type': 'soft_nms'}, 'steps': [{'type': 'mmseg.A', 'dtype': 'float32'}]})
+    check_texts({'metainfo': {'classes': ['rock (old)', 'f(x)']}})
+    for bad in ("__import__('os')", 'os.system("x")', 'nms or f()'):
+        with pytest.raises(UserError, match='^a.0.nms.type='):
+            check_texts({'a': [{'nms': {'type': bad}}]})

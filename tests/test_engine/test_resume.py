@@ -81,6 +81,19 @@ def test_a_run_without_schedules_needs_none():
     check_resumable({**checkpoint(), 'param_schedulers': None}, config(param_scheduler=[]), 'x.pth')
 
 
+def test_a_run_by_epochs_does_not_become_one_by_iterations():
+    """The checkpoint says epoch 0 of a run by iterations: it would never end."""
+    epochs = config(train_cfg={'by_epoch': True, 'max_epochs': 3})
+    with pytest.raises(UserError, match='counts iters, the config counts epochs'):
+        check_resumable(checkpoint(), epochs, 'x.pth')
+
+
+def test_an_optimizer_without_its_state_is_refused():
+    lost = {'state': {}, 'param_groups': [{'params': [0]}]}
+    with pytest.raises(UserError, match='lost its state'):
+        check_resumable({**checkpoint(), 'optimizer': lost}, config(), 'x.pth')
+
+
 def test_a_seed_is_a_number():
     with pytest.raises(UserError, match="seed='x'"):
         check_resumable(checkpoint(seed='x'), config(), 'x.pth')
@@ -120,6 +133,9 @@ OTHER = {
         'optim_wrapper': {'optimizer': {**SETTINGS['optim_wrapper']['optimizer'], 'lr': 0.5}}
     },
     'seed is 7, it was 0': {'randomness': {'seed': 7}},
+    'dataset is another than it was': {
+        'train_dataloader': {'batch_size': 4, 'dataset': {'type': 'X'}}
+    },
     'finished': {'train_cfg': {'max_iters': 20}},
 }
 
