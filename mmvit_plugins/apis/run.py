@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map
 from ..checkpoint import read_checkpoint
 from ..config import TEST, TRAIN, VALIDATE, check_run, check_training, explained, load_config
 from ..datasets.checks import check_layouts
+from ..datasets.coco_checks import check_scored
 from ..engine.hyperspectral import RESULTS
 from ..engine.resume import check_resumable
 from ..engine.storage import find_checkpoint
@@ -56,6 +57,8 @@ def train(args: argparse.Namespace) -> None:
     check_training(cfg)
     for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'))):
         check_layouts(loader)
+    if cfg.get('val_dataloader'):
+        check_scored(cfg.val_dataloader, _metrics(cfg.val_evaluator))
     _set_amp(cfg, args.amp)
     claim_work_dir(cfg, anew=args.resume is None and not cfg.get('resume'), lock=True)
     _set_start(cfg, args.resume)
@@ -84,9 +87,12 @@ def test(args: argparse.Namespace) -> None:
     if cfg.get('test_cfg') is None or cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader and test_cfg: nothing to test')
     check_run(cfg, 'test')
-    metrics = filter(None, _as_list(cfg.get('test_evaluator')))
+    metrics = _metrics(cfg.get('test_evaluator'))
     # What is only written for others to score needs no annotations, as on COCO's test set.
-    check_layouts(cfg.test_dataloader, not any(metric.get('format_only') for metric in metrics))
+    scored = not any(metric.get('format_only') for metric in metrics)
+    check_layouts(cfg.test_dataloader, scored)
+    if scored:
+        check_scored(cfg.test_dataloader, metrics)
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:
@@ -276,6 +282,12 @@ def _set_start(cfg: Config, resume: str | None) -> None:
         cfg.resume, cfg.load_from = True, resume
     elif cfg.get('load_from'):
         read_checkpoint(cfg.load_from)  # to say now, not after minutes, that it is none
+
+
+def _metrics(evaluator: Any) -> list:
+    """Return the configs of the metrics of an evaluator."""
+    parts = evaluator.get('metrics', evaluator) if isinstance(evaluator, Mapping) else evaluator
+    return [part for part in _as_list(parts) if isinstance(part, Mapping)]
 
 
 def _as_list(value: list | dict) -> list:

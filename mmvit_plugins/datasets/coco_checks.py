@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 
 from ..errors import DataError
 from .coco_masks import check_masks, loads_masks
+from .wrappers import leaf_configs
 
 SHOWN = 10  # names of classes in a message
 
@@ -269,6 +270,36 @@ def check_coco_config(config: Mapping, labelled: bool = True) -> None:
     path = os.path.join(config.get('data_root') or '', file)
     classes = (config.get('metainfo') or {}).get('classes')
     _look(path, classes if isinstance(classes, list | tuple) else None, labelled, config)
+
+
+def check_scored(loader: Mapping, metrics: Sequence) -> None:
+    """Check the file that a metric scores against: that of the data set, or one of its pictures.
+
+    Args:
+        loader: The config of a data loader.
+        metrics: Configs of metrics; those with an ``ann_file`` of COCO's on a local disk count.
+
+    Raises:
+        DataError: As :func:`read_coco`, or it is of other pictures than the data set.
+    """
+    leaves = [leaf for leaf in leaf_configs(loader) if leaf.get('ann_file')]
+    for metric in metrics:
+        path = metric.get('ann_file')
+        kind = str(metric.get('type')).rpartition('.')[2]
+        if kind != 'CocoMetric' or not isinstance(path, str) or '://' in path or len(leaves) != 1:
+            continue
+        own = os.path.join(leaves[0].get('data_root') or '', leaves[0]['ann_file'])
+        if os.path.realpath(own) == os.path.realpath(path):
+            continue  # is checked with the data set
+        scored, data = (
+            {number: image['file_name'] for number, image in read_coco(file).images.items()}
+            for file in (path, own)
+        )
+        if not data.items() <= scored.items():
+            raise DataError(
+                f'the scores are taken from {path}, which is of other pictures than the data '
+                f'({own}): correct ann_file of the evaluator'
+            )
 
 
 def check_coco(dataset: Any) -> None:

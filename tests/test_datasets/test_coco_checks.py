@@ -13,7 +13,12 @@ from mmengine.runner import BaseLoop
 from mmvit_plugins.apis import run
 from mmvit_plugins.datasets import check_dataset, checks, coco_checks
 from mmvit_plugins.datasets.checks import check_layouts, empty_dataset
-from mmvit_plugins.datasets.coco_checks import check_classes, count_left_out, read_coco
+from mmvit_plugins.datasets.coco_checks import (
+    check_classes,
+    check_scored,
+    count_left_out,
+    read_coco,
+)
 from mmvit_plugins.engine.hooks import DataCheckHook
 from mmvit_plugins.errors import DataError
 
@@ -70,6 +75,27 @@ def test_a_good_file_is_read(write):
     file = read_coco(write(content()))
     assert file.labelled and file.categories == {5: 'cat', 1: 'dog', 9: 'bird'}
     assert list(file.images) == [7, 3, 8, 4] and len(file.annotations) == 4
+
+
+def test_scores_are_taken_from_a_sound_file_of_the_same_pictures(write):
+    own = write(content())
+    loader = dict(dataset=config(own))
+    others, broken = content(), content()
+    for image in others['images']:
+        image['file_name'] = f'other/{image["file_name"]}'
+    broken['annotations'][0]['category_id'] = '5'
+
+    def check(path):
+        check_scored(loader, [dict(type='CocoMetric', ann_file=path), dict(type='Other')])
+
+    check(own)
+    check(write(content(), 'copy.json'))
+    with pytest.raises(DataError, match='of other pictures than the data'):
+        check(write(others, 'others.json'))
+    with pytest.raises(DataError, match='category_id'):
+        check(write(broken, 'broken.json'))
+    with pytest.raises(DataError, match='no annotation file'):
+        check('nowhere.json')
 
 
 @pytest.mark.parametrize('classes', [CLASSES, ('cat', 'bird'), ['dog']])
