@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint import fitting_meta, whole
-from ..config import check_classes
+from ..config import builds, check_classes
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
@@ -97,7 +97,8 @@ class _Explains:
         try:
             yield
         except FAULTS as error:
-            if self.step in self.worked or sentence(error):
+            # what a class says of its settings is told with their place, by config.explained
+            if self.step in self.worked or sentence(error) or builds(error):
                 raise
             text = ' '.join(str(error).split())[:300]
             firsts = {'train': 'the first iteration', 'val': 'the first validation'}

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from ..environment import check_environment, import_host
 from ..errors import UserError
 from ..ops import check_operators
-from .building import explained
+from .building import builds, explained
 from .files import check_texts, read_config
 from .names import check_names
 from .numbers import check_model
@@ -21,6 +21,7 @@ __all__ = [
     'TEST',
     'TRAIN',
     'VALIDATE',
+    'builds',
     'check_classes',
     'check_run',
     'check_training',

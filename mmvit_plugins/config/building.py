@@ -51,12 +51,17 @@ def explained(cfg: Config) -> Iterator[None]:
         yield
     except FAULTS as error:
         frames = list(traceback.walk_tb(error.__traceback__))
-        if Path(frames[-1][0].f_code.co_filename).resolve().is_relative_to(PACKAGE):
-            raise
-        built = [frame for frame, _ in frames if frame.f_code in BUILDERS]
-        if not built:
+        if not (built := builds(error)):
             raise
         raise UserError(_explain(error, built[-1], cfg, frames[-1])) from error
+
+
+def builds(error: Exception) -> list[FrameType]:
+    """Return where mmengine was building from a config when an error of another's code came up."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if Path(frames[-1].f_code.co_filename).resolve().is_relative_to(PACKAGE):
+        return []
+    return [frame for frame in frames if frame.f_code in BUILDERS]
 
 
 def _explain(error: Exception, frame: FrameType, cfg: Config, last: tuple[FrameType, int]) -> str:

@@ -331,6 +331,9 @@ def test_augmentation_reaches_data_sets_inside_of_others(run, miniature, tmp_pat
 FAILS_LATE = {
     'model.decode_head.in_channels=7': 'the first iteration fails in ConvModule: RuntimeError',
     'optim_wrapper.optimizer=None': 'the run fails in build_optim_wrapper',
+    'train_dataloader.dataset.pipeline.0={"type":"RandomCrop","crop_size":(0,0)}': (
+        'train_dataloader.dataset.pipeline.0 (RandomCrop) cannot be built with these settings'
+    ),
     'model.test_cfg.mode=slide': 'the first validation fails in EncoderDecoder',
 }
 
