@@ -196,6 +196,7 @@ NAMED_PARTS = {
     'load_annotations',
     'metainfo',
     'resize',
+    'scale',
     'test_pipeline',
     'train_pipeline',
 }

@@ -18,4 +18,4 @@ _base_ = [
     '../_base_/default_seg.py',
 ]
 
-model = dict(data_preprocessor=dict(size=(512, 512)), decode_head=dict(num_classes=150))
+model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=dict(num_classes=150))

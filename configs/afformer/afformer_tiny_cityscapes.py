@@ -19,6 +19,6 @@ _base_ = [
     '../_base_/default_seg.py',
 ]
 
-model = dict(data_preprocessor=dict(size=(1024, 1024)), decode_head=dict(num_classes=19))
+model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=dict(num_classes=19))
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 auto_scale_lr = dict(base_batch_size=8)

@@ -19,6 +19,6 @@ _base_ = [
     '../_base_/default_seg.py',
 ]
 
-model = dict(data_preprocessor=dict(size=(512, 512)), decode_head=dict(num_classes=171))
+model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=dict(num_classes=171))
 train_cfg = dict(max_iters=80000)
 default_hooks = dict(checkpoint=dict(interval=8000))

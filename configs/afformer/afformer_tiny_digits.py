@@ -13,7 +13,7 @@ _base_ = [
     '../_base_/default_seg.py',
 ]
 
-model = dict(data_preprocessor=dict(size=(128, 128)), decode_head=dict(num_classes=11))
+model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=dict(num_classes=11))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, begin=0, end=50, by_epoch=False),

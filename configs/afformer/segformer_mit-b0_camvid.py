@@ -14,7 +14,7 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(size=(360, 480), seg_pad_val=11),
+    data_preprocessor=dict(size=_base_.crop_size, seg_pad_val=11),
     decode_head=dict(num_classes=11, ignore_index=11),
 )
 default_hooks = dict(checkpoint=dict(interval=1000, max_keep_ckpts=2, save_best='mIoU'))

@@ -21,7 +21,7 @@ _base_ = [
     '../_base_/default_seg.py',
 ]
 
-model = dict(data_preprocessor=dict(size=(512, 512)), decode_head=dict(num_classes=150))
+model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=dict(num_classes=150))
 train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=1e-4))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, by_epoch=False)]

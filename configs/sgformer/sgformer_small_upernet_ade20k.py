@@ -24,7 +24,7 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(size=(512, 512)),
+    data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=150),
     auxiliary_head=dict(num_classes=150),
 )

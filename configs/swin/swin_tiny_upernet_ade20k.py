@@ -20,7 +20,7 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(size=(512, 512)),
+    data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(
         init_cfg=dict(type='Pretrained', checkpoint='pretrain/swin_tiny_patch4_window7_224.pth')
     ),

@@ -9,7 +9,8 @@ from ..environment import check_environment, import_host
 from ..errors import UserError
 from ..ops import check_operators
 from .building import builds, explained
-from .files import check_texts, read_config
+from .crop import read_with_crop
+from .files import check_texts
 from .names import check_names
 from .numbers import check_model
 from .options import apply_options
@@ -61,15 +62,15 @@ def load_config(
             cannot run it.
         OperatorError: The model names an operator of mmcv that is not there.
     """
-    cfg = read_config(path)
-    apply_options(cfg, options or {})
+    cfg, options = read_with_crop(path, options or {})
+    apply_options(cfg, options)
     check_texts(cfg._cfg_dict)
     scope = cfg.get('default_scope', 'mmengine')
     if fault := check_scope(scope):
         raise UserError(fault)
     check_environment(scope)
     import_host(scope)
-    check_names(cfg, parts, options or ())
+    check_names(cfg, parts, options)
     check_model(cfg)
     if scope == 'mmdet':
         check_operators(cfg.get('model') or {})

@@ -115,14 +115,15 @@ def _places(node: Any, wanted: Mapping, path: str = '') -> Iterator[str]:
     """Yield the paths of dicts of the wanted type; of equal ones alone if there are any."""
     found = [
         (place, part)
-        for place, part in _typed(node, path)
+        for place, part in typed(node, path)
         if part.get('type') == wanted.get('type')
     ]
     equal = [place for place, part in found if part == wanted]
     yield from equal or [place for place, _ in found]
 
 
-def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+def typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    """Yield path and dict of all that has a type, at any depth."""
     if isinstance(node, Mapping):
         if path:
             yield path, node
@@ -130,4 +131,4 @@ def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
     else:
         parts = enumerate(node) if isinstance(node, list | tuple) else ()
     for key, part in parts:
-        yield from _typed(part, f'{path}.{key}' if path else str(key))
+        yield from typed(part, f'{path}.{key}' if path else str(key))

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..registry import is_available
+from .crop import check_crop
 from .numbers import check_numbers, is_whole
 from .registries import did_you_mean
 
@@ -94,6 +95,7 @@ def check_training(cfg: Config) -> None:
     if (cfg.get('auto_scale_lr') or {}).get('enable'):
         check_numbers(cfg, ['auto_scale_lr'])
     _check_schedule(cfg)
+    check_crop(cfg)
     if cfg.get('val_evaluator') is not None:
         _check_best(cfg)
 

@@ -37,12 +37,13 @@ metainfo = dict(
         [0, 128, 192],
     ],
 )
+crop_size = (360, 480)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='mmvit_plugins.CheckLabels', num_classes=11, ignore_index=ignore_index),
     dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(360, 480), cat_max_ratio=0.75, ignore_index=ignore_index),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75, ignore_index=ignore_index),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),

@@ -7,12 +7,13 @@ Layout under ``data/cityscapes``: ``leftImg8bit/{train,val}/CITY/*_leftImg8bit.p
 
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
+crop_size = (1024, 1024)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='mmvit_plugins.CheckLabels', num_classes=19),
     dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(1024, 1024), cat_max_ratio=0.75),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),

@@ -24,11 +24,12 @@ metainfo = dict(
         [250, 190, 212],
     ],
 )
+crop_size = (128, 128)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='mmvit_plugins.CheckLabels', num_classes=11),
-    dict(type='RandomCrop', crop_size=(128, 128)),  # for scenes made with a larger --size
+    dict(type='RandomCrop', crop_size=crop_size),  # for scenes made with a larger --size
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
