@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint import fitting_meta, whole
-from ..config import builds, check_classes
+from ..config import builds, check_classes, check_same_classes
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
@@ -136,6 +136,13 @@ class _Explains:
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         built = super().build_train_loop(loop)
         check_classes(self.cfg, built.dataloader.dataset)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_val_loop(loop)
+        trained = getattr(self, '_train_loop', None)  # mmengine builds it first
+        if isinstance(trained, BaseLoop):
+            check_same_classes(self.cfg, trained.dataloader.dataset, built.dataloader.dataset)
         return built
 
     @staticmethod

@@ -9,13 +9,14 @@ from ..environment import check_environment, import_host
 from ..errors import UserError
 from ..ops import check_operators
 from .building import builds, explained
+from .classes import check_classes, check_same_classes
 from .crop import read_with_crop
 from .files import check_texts
 from .names import check_names
 from .numbers import check_model
 from .options import apply_options
 from .registries import check_scope
-from .runs import check_classes, check_run, check_training
+from .runs import check_run, check_training
 
 __all__ = [
     'MODEL',
@@ -25,6 +26,7 @@ __all__ = [
     'builds',
     'check_classes',
     'check_run',
+    'check_same_classes',
     'check_training',
     'explained',
     'load_config',

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..registry import is_available
+from .classes import check_class_settings, check_topk
 from .crop import check_crop
 from .numbers import check_numbers, is_whole
 from .registries import did_you_mean
@@ -76,6 +77,7 @@ def check_run(cfg: Config, part: str) -> None:
         raise UserError(f'log_level={level!r}: give one of {", ".join(LEVELS)}')
     for metric in _metrics(cfg.get(f'{"val" if part == "train" else part}_evaluator')):
         _scores(metric)
+        check_topk(cfg, metric)
     for i, backend in enumerate(_as_list((cfg.get('visualizer') or {}).get('vis_backends'))):
         package = WRITERS.get(_name(backend))
         if package and not is_available(package):
@@ -96,6 +98,7 @@ def check_training(cfg: Config) -> None:
         check_numbers(cfg, ['auto_scale_lr'])
     _check_schedule(cfg)
     check_crop(cfg)
+    check_class_settings(cfg)
     if cfg.get('val_evaluator') is not None:
         _check_best(cfg)
 
@@ -135,7 +138,8 @@ def _check_schedule(cfg: Config) -> None:
             )
         if begin >= length or (end is not None and end > length and _is_warm_up(scheduler)):
             print_log(
-                f'{what} goes from {begin} to {end}, but the run ends with {unit}={length}',
+                f'{what} goes from {begin} to {end}, but the run ends with {unit}={length}'
+                + f', before the warm-up does: set {place}.end to less' * _is_warm_up(scheduler),
                 'current',
                 logging.WARNING,
             )
@@ -144,36 +148,6 @@ def _check_schedule(cfg: Config) -> None:
 def _is_warm_up(scheduler: Mapping) -> bool:
     """Tell whether a scheduler raises the rate at the start, and so has to end in the run."""
     return _name(scheduler).startswith(('Linear', 'Constant')) and not scheduler.get('begin')
-
-
-def check_classes(cfg: Config, dataset: Any) -> None:
-    """Compare the classes of heads with those of the data to train on.
-
-    Args:
-        cfg: The whole config.
-        dataset: As it has been built, with ``metainfo``.
-
-    Raises:
-        UserError: A head has too few. Where the names are but those of the data set's class, which
-            what is trained on need not have all, and for too many, the log is told.
-    """
-    meta = getattr(dataset, 'metainfo', None) or {}
-    names, model = meta.get('classes'), cfg.model
-    # mmdetection's things and stuff have heads of their own, its phrases tokens
-    if not isinstance(names, list | tuple) or 'thing_classes' in meta or 'language_model' in model:
-        return
-    usual = getattr(type(dataset), 'METAINFO', {}).get('classes')
-    own = usual is None or list(names) != list(usual)
-    heads = {f'model.{name}': model.get(name) for name in ('decode_head', 'head', 'bbox_head')}
-    heads['model.roi_head.bbox_head'] = (model.get('roi_head') or {}).get('bbox_head')
-    for path, head in heads.items():
-        given = head.get('num_classes') if isinstance(head, Mapping) else None
-        if not isinstance(given, int) or given in (1, len(names)):  # 1: a foreground
-            continue
-        said = f'{path}.num_classes={given}, but the training data have {len(names)} classes'
-        if own and given < len(names):
-            raise UserError(f'{said}: give {len(names)}')
-        print_log(said, 'current', logging.WARNING)
 
 
 def _check_best(cfg: Config) -> None:

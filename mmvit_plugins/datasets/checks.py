@@ -11,8 +11,9 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from ..errors import DataError
+from .classes import Labels, listed
 from .coco_checks import check_coco, check_coco_config
-from .folders import SUFFIXES, check_entries, find_unnamed
+from .folders import SUFFIXES, check_class_folders, check_entries, find_unnamed
 from .layouts import LAYOUTS, check_layout
 from .names import check_inside
 from .probing import Probe
@@ -26,7 +27,8 @@ SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg', 'indices')
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
-    'annotation files': 'seg_map_path or seg_map_suffix',
+    'annotation files': 'seg_map_path or seg_map_suffix; data without labels need a pipeline without '
+    'LoadAnnotations, and format_only=True and output_dir in their evaluator',
 }
 
 
@@ -69,6 +71,9 @@ def _check_places(leaf: Mapping) -> None:
     folder = os.path.expanduser(os.path.join(root, images))
     if not names and folder and os.path.isdir(folder):
         check_entries(folder)
+        kind = str(leaf.get('type', '')).rpartition('.')[2]
+        if kind in ('CustomDataset', 'ImageNet') and leaf.get('with_label', True):
+            check_class_folders(folder)
 
 
 def check_pictures(paths: Sequence[str], what: str) -> None:
@@ -88,8 +93,8 @@ def check_pictures(paths: Sequence[str], what: str) -> None:
         )
 
 
-def _missing(paths: Iterable[str]) -> list[str]:
-    folders: dict[str, set[str]] = {}
+def _missing(paths: Iterable[str], folders: dict[str, set[str]] | None = None) -> list[str]:
+    folders = {} if folders is None else folders
     missing = []
     for path in paths:
         folder, name = os.path.split(path)
@@ -111,7 +116,9 @@ def _files_in(folder: str) -> set[str]:
         }
 
 
-def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
+def check_dataset(
+    dataset: Any, name: str, complete: bool = False, outputs: int | None = None
+) -> list[str]:
     """Check that a data set holds samples and that pictures and annotations it will load exist.
 
     Some samples are also opened: damaged files end the run now and not after days, and label maps
@@ -124,22 +131,29 @@ def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
         name: What it is for, as ``train``.
         complete: Open each sample, with a bar of the progress; else ``PROBED`` of them, evenly
             spread over the data set.
+        outputs: How many classes the model tells apart, where known.
+
+    Returns:
+        Sentences that belong beside its scores: classes that do not occur, ignored pixels.
 
     Raises:
         DataError: In all processes: it is empty; pictures or annotation files are missing, damaged,
-            or named outside of the data's folders; label maps cannot be used; or as
-            :func:`check_coco`.
+            or named outside of the data's folders; label maps cannot be used; labels are no
+            classes, or would get the names of others; or as :func:`check_coco`.
     """
     if not hasattr(dataset, '__len__'):
         raise DataError(f'{dataset!r} is no data set: give one that has been built')
     if len(dataset) == 0:
         raise empty_dataset(dataset, name)
+    said = []
     for leaf in leaf_datasets(dataset):
         if not hasattr(leaf, 'get_data_info') or getattr(leaf, 'backend_args', None):
             continue  # not a list of local files
         found: dict | Exception
+        labels = Labels(leaf)
         try:
-            found = {kind: (len(paths), *paths[:1]) for kind, paths in _look(leaf, name, complete)}
+            looks = _look(leaf, name, complete, labels)
+            found = {kind: (len(paths), *paths[:1]) for kind, paths in looks}
         except OSError as error:
             found = DataError(
                 f'the files of the {name} data set cannot be read ({error}): correct their rights, '
@@ -147,11 +161,60 @@ def check_dataset(dataset: Any, name: str, complete: bool = False) -> None:
             )
         except Exception as error:  # the other processes must not wait for this one
             found = error
-        parts = all_gather_object(found)
-        for part in parts:
+        parts = all_gather_object((found, labels))
+        for part, _ in parts:
             if isinstance(part, Exception):
                 raise part
-        _tell(leaf, name, complete, {kind: _sum(part[kind] for part in parts) for kind in parts[0]})
+        kinds = parts[0][0]
+        _tell(leaf, name, complete, {kind: _sum(part[kind] for part, _ in parts) for kind in kinds})
+        labels = Labels(leaf)
+        labels.join(other for _, other in parts)
+        labels.check(f'the {name} data set', outputs if name == 'train' else None)
+        said += _tell_classes(leaf, name, complete, labels, outputs)
+    return said
+
+
+def _tell_classes(
+    leaf: Any, name: str, complete: bool, labels: Labels, outputs: int | None
+) -> list[str]:
+    """Tell which classes do not occur; return what belongs beside the scores.
+
+    Raises:
+        DataError: A loss would meet labels that are none of the model's classes.
+    """
+    maps = hasattr(leaf, 'reduce_zero_label')  # mmsegmentation's; mmdetection's are of stuff
+    if not labels.counts or (labels.of_pictures and maps):
+        return []
+    known = labels.of_pictures or not maps or complete or len(leaf) <= PROBED
+    some = '' if known else f' in the {PROBED} label maps that were looked at'
+    ignored = {255, getattr(leaf, 'ignore_index', 255)}
+    wrong = [x for x in labels.counts if x not in ignored and x >= max(outputs or 0, len(labels.names))]
+    if name == 'train' and maps and outputs and wrong:
+        raise DataError(
+            f'label maps of the train data set hold the label {min(wrong)}, the model has classes '
+            f'0 to {outputs - 1}: set num_classes, map labels with label_map or metainfo, or set '
+            'reduce_zero_label=True where 0 means no class'
+        )
+    said, missing = [], labels.missing()
+    if missing:
+        said.append(
+            f'{len(missing)} of {len(labels.names)} classes do not occur in the {name} data set'
+            f'{some}: {listed(missing)}'
+        )
+    share = labels.share(ignored) if maps else 0
+    if share:
+        said.append(f'{share:.1%} of the pixels of the {name} data set{some} are ignored')
+    if name == 'train' and missing:
+        hint = '; nothing is learned of them: compare the names (metainfo) with the labels'
+        if maps and set(labels.counts) - {0} == {255}:
+            hint = (
+                '; its label maps hold 0 and 255 alone, and 255 is ignored: where it means a '
+                'class, tools/make_config.py writes them with 0 and 1'
+            )
+            known = True
+        level = logging.WARNING if known else logging.INFO
+        print_log(said[0] + hint, 'current', level)
+    return said
 
 
 def _tell(leaf: Any, name: str, complete: bool, found: Mapping[str, tuple[int, str]]) -> None:
@@ -189,6 +252,8 @@ def _tell(leaf: Any, name: str, complete: bool, found: Mapping[str, tuple[int, s
         'without partner': f'files of the {name} data set have no partner and are left out, the '
         f'first is %s; pictures end in {getattr(leaf, "img_suffix", "")}, their label maps in '
         f'{getattr(leaf, "seg_map_suffix", "")}',
+        'left out': f'pictures of the {name} data set are left out for their ending, the first is '
+        f'%s; it reads those that end in {", ".join(sorted(getattr(leaf, "extensions", ())))}',
     }
     for kind, text in texts.items():
         count, first = found[kind]
@@ -202,7 +267,9 @@ def _sum(shares: Iterable[tuple]) -> tuple[int, str]:
     return sum(counts), next((first[0] for first in firsts if first), '')
 
 
-def _look(leaf: Any, name: str, complete: bool) -> Iterator[tuple[str, list[str]]]:
+def _look(
+    leaf: Any, name: str, complete: bool, labels: Labels
+) -> Iterator[tuple[str, list[str]]]:
     """Look at this process's share of the files of a data set; yield what is wrong, by kind."""
     rank, processes = get_dist_info()
     if rank == 0:
@@ -210,14 +277,20 @@ def _look(leaf: Any, name: str, complete: bool) -> Iterator[tuple[str, list[str]
     size = len(leaf)
     share = range(size * rank // processes, size * (rank + 1) // processes)  # of few folders
     # The boxes of all pictures at once would need gigabytes: only the paths are kept.
-    paths = [_paths(leaf, index) for index in share]
-    probe = Probe(leaf)
+    paths = []
+    for index in share:
+        info = leaf.get_data_info(index)
+        paths.append(_paths(info))
+        labels.add(info, paths[-1][0])
+    probe = Probe(leaf, labels)
     folders = [getattr(leaf, 'data_root', ''), *(getattr(leaf, 'data_prefix', None) or {}).values()]
     folders = [folder for folder in folders if isinstance(folder, str) and folder]
     if folders:
         named = (path for pair in paths for path in pair if path)
         check_inside(named, folders, f'the {name} data set')
-    yield 'pictures', _missing(image for image, _ in paths if image)
+    listings: dict[str, set[str]] = {}
+    yield 'pictures', _missing((image for image, _ in paths if image), listings)
+    yield 'left out', _left_out(leaf, share, listings)
     yield 'annotation files', _missing(path for _, path in paths if path and probe.loads_maps)
     yield 'without partner', _without_partner(leaf) if rank == 0 and probe.loads_maps else []
 
@@ -235,9 +308,24 @@ def _look(leaf: Any, name: str, complete: bool) -> Iterator[tuple[str, list[str]
     yield from found.items()
 
 
-def _paths(leaf: Any, index: int) -> tuple[str, str]:
+def _left_out(leaf: Any, share: range, listings: Mapping[str, set[str]]) -> list[str]:
+    """Find pictures that a data set of class folders passes over for their ending."""
+    extensions = getattr(leaf, 'extensions', None)
+    if not extensions or getattr(leaf, 'ann_file', '') or not share:
+        return []
+    before = leaf.get_data_info(share.start - 1) if share.start else {}  # of the share before
+    other = os.path.dirname(_paths(before)[0])
+    return sorted(
+        os.path.join(folder, file)
+        for folder, files in listings.items()
+        if folder != other
+        for file in files
+        if file.lower().endswith(SUFFIXES) and not file.lower().endswith(tuple(extensions))
+    )
+
+
+def _paths(info: Mapping) -> tuple[str, str]:
     """Return picture and label map of a sample, '' for none."""
-    info = leaf.get_data_info(index)
     return str(info.get('img_path') or ''), str(info.get('seg_map_path') or '')
 
 
@@ -249,7 +337,7 @@ def _without_partner(leaf: Any) -> list[str]:
     part = getattr(leaf, 'ann_file', '') or getattr(leaf, '_indices', None) is not None
     if part or not (images and maps and suffix):
         return []
-    named = [path for index in range(len(leaf)) for path in _paths(leaf, index)]
+    named = [path for index in range(len(leaf)) for path in _paths(leaf.get_data_info(index))]
     return [*find_unnamed(images, SUFFIXES, named), *find_unnamed(maps, suffix, named)]
 
 

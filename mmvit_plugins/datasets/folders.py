@@ -1,7 +1,10 @@
 """Folders of pictures: what a data set that lists one would trip over, or leave out in silence."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
+
+from mmengine.logging import print_log
 
 from ..errors import DataError
 
@@ -32,6 +35,38 @@ def check_entries(folder: str) -> None:
             f'{found.path} is called as a picture and is {what}: put the picture there, or remove '
             'it'
         )
+
+
+def check_class_folders(folder: str) -> None:
+    """Check a folder that holds one folder of pictures for each class.
+
+    Raises:
+        DataError: It holds pictures alone, or a hidden folder, which would be a class.
+    """
+    with os.scandir(folder) as entries:
+        names = {entry.name: entry.is_dir() for entry in entries}
+    folders = sorted(name for name, is_folder in names.items() if is_folder)
+    hidden = [name for name in folders if name.startswith('.') or name == '__MACOSX']
+    if hidden:
+        raise DataError(
+            f'{os.path.join(folder, hidden[0])} is a hidden folder among those of the classes, and '
+            'would be a class: remove it'
+        )
+    loose = sorted(name for name in names.keys() - folders if name.lower().endswith(SUFFIXES))
+    if not loose:
+        return
+    first = os.path.join(folder, loose[0])
+    if not folders:
+        raise DataError(
+            f'{len(loose)} pictures lie directly in {folder}, the first is {first}: put those of '
+            'each class into a folder of its own, or give an ann_file that lists them'
+        )
+    print_log(
+        f'{len(loose)} pictures lie directly in {folder}, in no folder of a class, and are left '
+        f'out, the first is {first}',
+        'current',
+        logging.WARNING,
+    )
 
 
 def _no_files(folder: str, above: tuple[str, ...] = ()) -> Iterator[os.DirEntry]:

@@ -82,8 +82,8 @@ def check_map(results: dict) -> None:
     labels, path = results['gt_seg_map'], results.get('seg_map_path') or 'the label map'
     if labels.ndim == 3:
         raise DataError(
-            f'{path} is a picture of {labels.shape[2]} colours, a label map has one number for '
-            'each pixel: turn each colour into the number of its class'
+            f'{path} has {labels.shape[2]} channels, as a picture in colour, one is needed, the '
+            'number of the class: tools/make_config.py converts colours to classes'
         )
     if labels.ndim != 2:
         raise DataError(

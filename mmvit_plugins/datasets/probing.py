@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from .classes import Labels
 from .label_maps import CheckLabels, check_map
 
 ORIENTATION = 0x0112  # the EXIF tag of a camera that was turned; from 5 on, by a quarter
@@ -21,9 +22,11 @@ class Probe:
 
     Args:
         dataset: One that holds samples itself.
+        counted: Counts the labels of the maps that are looked at.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, counted: Labels) -> None:
+        self._counted = counted
         steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
         self._load = _first(step for step in steps if type(step).__name__.startswith('LoadImage'))
         loads_map = _first(
@@ -74,6 +77,7 @@ class Probe:
         check_map(results)
         if self._check:
             self._check(results)
+        self._counted.add_map(labels)
         ignored = np.isin(labels, list(self._ignored))
         if ignored.all():
             yield 'unlabelled', path

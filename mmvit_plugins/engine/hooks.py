@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 
 from ..datasets.checks import check_dataset
 from ..errors import UserError
@@ -166,6 +167,7 @@ class DataCheckHook(Hook):
 
     def __init__(self, complete: bool = False) -> None:
         self.complete = complete
+        self.notes: dict[str, list[str]] = {}
 
     def before_run(self, runner: Runner) -> None:
         """Check the data sets of the loops that this run has built."""
@@ -173,4 +175,28 @@ class DataCheckHook(Hook):
         for name in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{name}_loop')
             if isinstance(loop, BaseLoop):
-                check_dataset(loop.dataloader.dataset, name, self.complete)
+                self.notes[name] = check_dataset(
+                    loop.dataloader.dataset, name, self.complete, _outputs(runner)
+                )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Say beside the scores which classes they leave out."""
+        self._repeat(runner, 'val')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Say beside the scores which classes they leave out."""
+        self._repeat(runner, 'test')
+
+    def _repeat(self, runner: Runner, name: str) -> None:
+        if notes := self.notes.get(name):
+            runner.logger.info(f'of these scores: {"; ".join(notes)}')
+
+
+def _outputs(runner: Runner) -> int | None:
+    """Return how many classes a classifier or a segmentor tells apart, None if it is not known."""
+    model: Any = getattr(runner, 'model', None)
+    model = getattr(model, 'module', model)  # of a wrapper for many processes
+    head: Any = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
+    head = head[-1] if isinstance(head, nn.ModuleList) else head  # a cascade
+    count = getattr(head, 'num_classes', None)
+    return count if isinstance(count, int) and count > 1 else None  # 1: a foreground
