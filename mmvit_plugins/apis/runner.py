@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint import fitting_meta, whole
-from ..config import builds, check_classes, check_same_classes
+from ..config import builds, check_classes, check_same_classes, check_tested
 from ..datasets.checks import empty_dataset
 from ..datasets.wrappers import leaf_configs
 from ..engine.randomness import get_states
@@ -115,7 +115,10 @@ class _Explains:
         model = self.model.module if is_model_wrapper(self.model) else self.model
         with whole(model, filename):
             self.loaded = super().load_checkpoint(filename, *args, **kwargs)
-        fitting_meta(model, self.loaded, filename)
+        names = fitting_meta(model, self.loaded, filename).get('classes')
+        tested = getattr(self, '_test_loop', None)
+        if names and isinstance(tested, BaseLoop):
+            check_tested(self.cfg, names, tested.dataloader.dataset)
         return self.loaded
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:

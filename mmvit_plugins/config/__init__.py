@@ -9,7 +9,7 @@ from ..environment import check_environment, import_host
 from ..errors import UserError
 from ..ops import check_operators
 from .building import builds, explained
-from .classes import check_classes, check_same_classes
+from .classes import check_classes, check_same_classes, check_tested
 from .crop import read_with_crop
 from .files import check_texts
 from .names import check_names
@@ -27,6 +27,7 @@ __all__ = [
     'check_classes',
     'check_run',
     'check_same_classes',
+    'check_tested',
     'check_training',
     'explained',
     'load_config',

@@ -119,9 +119,7 @@ def _around(frame: FrameType, cfg: Config) -> str:
 def _places(node: Any, wanted: Mapping, path: str = '') -> Iterator[str]:
     """Yield the paths of dicts of the wanted type; of equal ones alone if there are any."""
     found = [
-        (place, part)
-        for place, part in typed(node, path)
-        if part.get('type') == wanted.get('type')
+        (place, part) for place, part in typed(node, path) if part.get('type') == wanted.get('type')
     ]
     equal = [place for place, part in found if part == wanted]
     yield from equal or [place for place, _ in found]

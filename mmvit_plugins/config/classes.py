@@ -12,8 +12,7 @@ from ..errors import UserError
 from .building import typed
 
 SHOWN = 10  # names of classes in a message
-# what is in a head's losses -> of which host
-LOSSES = ('loss_decode', 'loss')
+LOSSES = ('loss_decode', 'loss')  # of a head of mmsegmentation, of mmpretrain
 
 
 def _heads(model: Mapping) -> Iterator[tuple[str, Mapping]]:
@@ -59,17 +58,22 @@ def check_class_settings(cfg: Config) -> None:
                 if isinstance(loss, Mapping):
                     place = f'{path}.{key}.{i}' if many else f'{path}.{key}'
                     _check_loss(place, loss, path, count, of_pixels)
-    counts = {path: _count(head) for path, head in _heads(cfg.model) if 'roi_head' not in path}
-    if not of_pixels or len(counts) == 0:
-        return
-    first, wanted = next(iter(counts.items()))
+    if of_pixels:
+        _check_allowed(cfg)
+
+
+def _check_allowed(cfg: Config) -> None:
+    """Compare the labels that ``CheckLabels`` lets pass with the classes of the heads."""
+    counts = {path: _count(head) or 0 for path, head in _heads(cfg.model)}
     for path, step in typed(cfg.get('train_dataloader'), 'train_dataloader'):
+        if str(step.get('type')).rpartition('.')[2] != 'CheckLabels':
+            continue
         allowed = step.get('num_classes')
-        if str(step.get('type')).rpartition('.')[2] == 'CheckLabels' and wanted and allowed:
-            if isinstance(allowed, int) and allowed > wanted > 1:
+        for head, count in counts.items():
+            if isinstance(allowed, int) and allowed > count > 1:
                 raise UserError(
-                    f'{path}.num_classes={allowed}, but {first}.num_classes={wanted}: labels from '
-                    f'{wanted} on would pass and end in the loss; give one number to both'
+                    f'{path}.num_classes={allowed}, but {head}.num_classes={count}: labels from '
+                    f'{count} on would pass and end in the loss; give one number to both'
                 )
 
 
@@ -112,7 +116,9 @@ def check_topk(cfg: Config, metric: Any) -> None:
         return
     if str(metric.get('type')).rpartition('.')[2] == 'Accuracy':
         for path, head in _heads(cfg.model):
-            _refuse_topk('topk of the metric Accuracy', metric.get('topk', (1,)), path, _count(head))
+            _refuse_topk(
+                'topk of the metric Accuracy', metric.get('topk', (1,)), path, _count(head)
+            )
 
 
 def _refuse_topk(place: str, topk: Any, path: str, count: int | None) -> None:
@@ -166,25 +172,51 @@ def check_same_classes(cfg: Config, train: Any, other: Any) -> None:
 
     Args:
         cfg: The whole config.
-        train: A data set, or the names of its classes.
+        train: A data set.
         other: A data set.
 
     Raises:
         UserError: A label has another name in one than in the other.
     """
-    names = train if isinstance(train, list | tuple) else _names(cfg, train)
-    others = _names(cfg, other)
+    names, others = _names(cfg, train), _names(cfg, other)
     retrieval = 'Retriev' in str(cfg.model.get('type'))  # is scored on classes that it never saw
     if names is None or others is None or retrieval or list(names) == list(others):
         return
+    raise UserError(
+        f'{_difference(names, others, "the training data", "the data to score")}: give both the '
+        'same classes in the same order, by metainfo, or by a folder for each class, which may be '
+        'empty'
+    )
+
+
+def check_tested(cfg: Config, names: list | tuple, dataset: Any) -> None:
+    """Compare the classes that a checkpoint names with those of the data to test on.
+
+    Args:
+        cfg: The whole config.
+        names: Of the checkpoint.
+        dataset: As it has been built.
+
+    Raises:
+        UserError: They are the same names in another order. Other names, which may be but spelled
+            in another way, are told in the log.
+    """
+    others = _names(cfg, dataset)
+    if others is None or list(names) == list(others):
+        return
+    said = _difference(names, others, 'the checkpoint', 'the data to test on')
+    if sorted(map(str, names)) == sorted(map(str, others)):
+        raise UserError(f'{said}: list the classes of the data in the order of the checkpoint')
+    print_log(f'{said}: scores compare their numbers alone', 'current', logging.WARNING)
+
+
+def _difference(names: list | tuple, others: list | tuple, what: str, other: str) -> str:
+    """Say where two lists of classes part."""
     pairs = zip(names, others, strict=False)
     label = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(names), len(others)))
     one, two = (repr(x[label]) if label < len(x) else 'no class' for x in (names, others))
-    raise UserError(
-        f'label {label} is {one} in the training data and {two} in the data to score '
-        f'({len(names)} and {len(others)} classes): give both the same classes in the same order, '
-        'by metainfo, or by a folder for each class, which may be empty'
-    )
+    counts = f' ({len(names)} and {len(others)} classes)' if len(names) != len(others) else ''
+    return f'label {label} is {one} in {what} and {two} in {other}{counts}'
 
 
 def _names(cfg: Config, dataset: Any) -> list | tuple | None:

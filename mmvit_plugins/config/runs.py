@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..registry import is_available
+from .building import typed
 from .classes import check_class_settings, check_topk
 from .crop import check_crop
 from .numbers import check_numbers, is_whole
@@ -75,9 +76,11 @@ def check_run(cfg: Config, part: str) -> None:
     level = cfg.get('log_level') or 'INFO'
     if not isinstance(level, int) and level not in LEVELS:
         raise UserError(f'log_level={level!r}: give one of {", ".join(LEVELS)}')
-    for metric in _metrics(cfg.get(f'{"val" if part == "train" else part}_evaluator')):
+    scored = 'val' if part == 'train' else part
+    for metric in _metrics(cfg.get(f'{scored}_evaluator')):
         _scores(metric)
         check_topk(cfg, metric)
+        _check_labelled(cfg, metric, f'{scored}_dataloader')
     for i, backend in enumerate(_as_list((cfg.get('visualizer') or {}).get('vis_backends'))):
         package = WRITERS.get(_name(backend))
         if package and not is_available(package):
@@ -85,6 +88,22 @@ def check_run(cfg: Config, part: str) -> None:
                 f'visualizer.vis_backends.{i}: {_name(backend)} needs {package}, which is not '
                 f'installed: pip install {package}'
             )
+
+
+def _check_labelled(cfg: Config, metric: Any, place: str) -> None:
+    """Refuse to score label maps that the data neither have nor load."""
+    loader = cfg.get(place)
+    if _name(metric) != 'IoUMetric' or metric.get('format_only') or not isinstance(loader, Mapping):
+        return
+    parts = list(typed(loader, place))
+    loads = any('Annotation' in _name(step) for _, step in parts)
+    data = [step for _, step in parts if 'pipeline' in step and 'data_prefix' in step]
+    if data and not loads and not any('seg_map_path' in one['data_prefix'] for one in data):
+        raise UserError(
+            f'{place} has no label maps, and IoUMetric compares with them: give seg_map_path and '
+            'LoadAnnotations, or format_only=True and output_dir to the metric, which then writes '
+            'its predictions'
+        )
 
 
 def check_training(cfg: Config) -> None:

@@ -188,7 +188,9 @@ def _tell_classes(
     known = labels.of_pictures or not maps or complete or len(leaf) <= PROBED
     some = '' if known else f' in the {PROBED} label maps that were looked at'
     ignored = {255, getattr(leaf, 'ignore_index', 255)}
-    wrong = [x for x in labels.counts if x not in ignored and x >= max(outputs or 0, len(labels.names))]
+    wrong = [
+        x for x in labels.counts if x not in ignored and x >= max(outputs or 0, len(labels.names))
+    ]
     if name == 'train' and maps and outputs and wrong:
         raise DataError(
             f'label maps of the train data set hold the label {min(wrong)}, the model has classes '
@@ -267,9 +269,7 @@ def _sum(shares: Iterable[tuple]) -> tuple[int, str]:
     return sum(counts), next((first[0] for first in firsts if first), '')
 
 
-def _look(
-    leaf: Any, name: str, complete: bool, labels: Labels
-) -> Iterator[tuple[str, list[str]]]:
+def _look(leaf: Any, name: str, complete: bool, labels: Labels) -> Iterator[tuple[str, list[str]]]:
     """Look at this process's share of the files of a data set; yield what is wrong, by kind."""
     rank, processes = get_dist_info()
     if rank == 0:

@@ -6,6 +6,7 @@ leaves out what it cannot use without a word. It reads the file with pycocotools
 """
 
 import json
+import logging
 import math
 import os
 import reprlib
@@ -280,7 +281,7 @@ def check_scored(loader: Mapping, metrics: Sequence) -> None:
         metrics: Configs of metrics; those with an ``ann_file`` of COCO's on a local disk count.
 
     Raises:
-        DataError: As :func:`read_coco`, or it is of other pictures than the data set.
+        DataError: As :func:`read_coco`, or it is of other pictures or classes than the data set.
     """
     leaves = [leaf for leaf in leaf_configs(loader) if leaf.get('ann_file')]
     for metric in metrics:
@@ -291,14 +292,30 @@ def check_scored(loader: Mapping, metrics: Sequence) -> None:
         own = os.path.join(leaves[0].get('data_root') or '', leaves[0]['ann_file'])
         if os.path.realpath(own) == os.path.realpath(path):
             continue  # is checked with the data set
+        theirs, ours = read_coco(path), read_coco(own)
         scored, data = (
-            {number: image['file_name'] for number, image in read_coco(file).images.items()}
-            for file in (path, own)
+            {number: image['file_name'] for number, image in file.images.items()}
+            for file in (theirs, ours)
         )
         if not data.items() <= scored.items():
             raise DataError(
                 f'the scores are taken from {path}, which is of other pictures than the data '
                 f'({own}): correct ann_file of the evaluator'
+            )
+        classes = (leaves[0].get('metainfo') or {}).get('classes') or ()
+        known = theirs.categories.values()  # label i is scored as the i-th of the classes in it
+        if [name for name in known if name in classes] != list(classes):
+            raise DataError(
+                f'the scores are taken from {path}, whose categories ({_listed(known)}) are not '
+                f'those of the data in their order ({_listed(classes)}): correct ann_file of the '
+                'evaluator'
+            )
+        if len(theirs.annotations) != len(ours.annotations):
+            print_log(
+                f'the scores are taken from {path}, which has {len(theirs.annotations)} '
+                f'annotations, not from {own} of the data, which has {len(ours.annotations)}',
+                'current',
+                logging.WARNING,
             )
 
 

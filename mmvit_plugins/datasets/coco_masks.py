@@ -48,7 +48,8 @@ def check_masks(path: str, entries: Iterable[Mapping], images: Mapping) -> list[
             raise DataError(
                 f'{path}: the annotation {entry["id"]} of {image["file_name"]} has segmentation='
                 f'{text if len(text) < 80 else text[:76] + "..."}, and the pipeline loads masks: '
-                f'give {FORMS}, or set with_mask=False'
+                f'give {FORMS}, or take a detector of boxes alone, as '
+                'configs/detection/afformer_tiny_retinanet_1x_coco.py'
             )
         if isinstance(mask, list) and not any(len(p) >= 6 and len(p) % 2 == 0 for p in mask):
             unused.append(entry)
