@@ -27,8 +27,8 @@ SETTINGS = ('data_root', 'data_prefix', 'metainfo', 'filter_cfg', 'indices')
 # What a data set may lack -> where to correct it
 LACKS = {
     'pictures': 'data_root',
-    'annotation files': 'seg_map_path or seg_map_suffix; data without labels need a pipeline without '
-    'LoadAnnotations, and format_only=True and output_dir in their evaluator',
+    'annotation files': 'seg_map_path or seg_map_suffix; data without labels need a pipeline '
+    'without LoadAnnotations, and format_only=True and output_dir in their evaluator',
 }
 
 

@@ -1,4 +1,4 @@
-"""What the labels of a data set say of its classes: which occur, which are none, who is misnamed."""
+"""What the labels of a data set say of its classes: which occur, are none, or have wrong names."""
 
 import os
 from collections import Counter
