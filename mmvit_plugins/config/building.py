@@ -87,8 +87,8 @@ def _explain(error: Exception, frame: FrameType, cfg: Config, last: tuple[FrameT
         return f'{place} takes no {unknown[1]}{near}'
     if 'is not a subset of classes' in text:  # mmsegmentation's
         return (
-            f'{place} has no such classes as {node["metainfo"]["classes"]!r:.200}, only some of its '
-            "own can be chosen: set type='BaseSegDataset' for other data"
+            f'{place} has no such classes as {node["metainfo"]["classes"]!r:.200}, only some of '
+            "its own can be chosen: set type='BaseSegDataset' for other data"
         )
     layer = last[0].f_locals.get('layer_type')  # mmcv's, which tells the class that it found
     if text.startswith('Cannot find None') and isinstance(layer, str):

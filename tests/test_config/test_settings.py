@@ -258,7 +258,7 @@ def test_classes_of_heads_against_those_of_the_data(own):
     check_classes(cfg(3), Data())
     check_classes(cfg(4), Data())
     if own:
-        with pytest.raises(UserError, match='have 3 classes: give 3'):
+        with pytest.raises(UserError, match=r'have 3 classes \(a, b, c\): give 3'):
             check_classes(cfg(2), Data())
     else:
         check_classes(cfg(2), Data())
