@@ -17,7 +17,7 @@ class Store:
     Args:
         shape: Its shape.
         kind: Its type, as ``'float16'``.
-        folder: Where the file may lie; the system's place by default.
+        folder: Where the file may lie, made where needed; the system's place by default.
 
     Attributes:
         array: The array.
@@ -32,6 +32,8 @@ class Store:
         if size <= IN_MEMORY:
             self.array = np.zeros(shape, kind)
             return
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, 'posix_fallocate'):  # a page without room would end the process
                 os.posix_fallocate(file.fileno(), 0, size)

@@ -7,8 +7,8 @@ Each window of a raster file is handed to the config's own loader as a small fil
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from PIL import Image
 
 from .pictures import UnreadableError
 from .predictor import Predictor, show_loaded
-from .scene_files import TIFF
+from .scene_files import TIFF, import_rasterio
 
 MAX_SIDE = 2048  # of a picture that is shown in place of a huge one
 CACHE = 64  # MiB that GDAL may keep
@@ -101,7 +101,7 @@ class Raster:
 
     def _load(self, height: int, width: int, window: Any, check: bool) -> dict:
         """Write a window as a small file, and load it as the config does."""
-        import rasterio
+        rasterio = load_rasterio()
 
         size = {'out_shape': (height, width)}
         with self.lock, rasterio.Env(GDAL_CACHEMAX=CACHE):
@@ -114,19 +114,23 @@ class Raster:
             part = Path(self.folder.name, f'{self.count}.tif')
         like = self.file.profile
         profile = {key: like[key] for key in ('dtype', 'count', 'nodata')}
+        colours = None
+        with suppress(ValueError):  # only a picture of one band may have a table of colours
+            colours = self.file.colormap(1)
+            profile['photometric'] = 'palette'
         if like.get('photometric') in ('rgb', 'ycbcr'):
             profile['photometric'] = 'rgb'
-        with (
-            _quiet(),
-            rasterio.open(part, 'w', 'GTiff', width, height, interleave='pixel', **profile) as file,
-        ):
-            file.colorinterp = self.file.colorinterp
+        with rasterio.open(
+            part, 'w', 'GTiff', width, height, interleave='pixel', **profile
+        ) as file:
+            if colours:
+                file.write_colormap(1, colours)  # before the pixels, or it is left out
+            else:
+                file.colorinterp = self.file.colorinterp
             file.write(pixels)
             for band, name in enumerate(self.file.descriptions, 1):
                 if name:
                     file.set_band_description(band, name)
-            with suppress(ValueError):  # only a picture of one band may have a table of colours
-                file.write_colormap(1, self.file.colormap(1))
         try:
             loaded = self.predictor.load(part, check)
         finally:
@@ -154,9 +158,7 @@ def is_raster(path: Path) -> bool:
     """
     if path.suffix.lower() not in TIFF:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-                Image.open(path).close()
+            Image.open(path).close()
             return False
         except Image.DecompressionBombError:
             pass
@@ -176,11 +178,10 @@ def open_raster_file(path: Path) -> Any:
     Raises:
         UnreadableError: It is damaged.
     """
-    import rasterio
+    rasterio = load_rasterio()
 
     try:
-        with _quiet():
-            return rasterio.open(path)
+        return rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         raise UnreadableError(str(error)) from error
 
@@ -218,14 +219,17 @@ def size_of(path: Path) -> tuple[int, int] | None:
         return None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Say nothing of files without a place on Earth."""
-    from rasterio.errors import NotGeoreferencedWarning
+@cache
+def load_rasterio() -> Any:
+    """Import rasterio, which need not tell that a plain picture has no place on Earth.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        yield
+    Raises:
+        ImportError: It is not installed.
+    """
+    rasterio = import_rasterio()
+    # once: contexts of warnings are not for threads
+    warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
+    return rasterio
 
 
 def show_step(shape: tuple[int, int]) -> int:
