@@ -1,4 +1,7 @@
-"""Predict pictures: ``tools/infer.py CONFIG CHECKPOINT IMAGE-OR-FOLDER --out DIR``, any host."""
+"""Predict pictures or a video: ``tools/infer.py CONFIG CHECKPOINT SOURCE --out DIR``, any host.
+
+SOURCE is a picture, a folder of pictures, a video, or the number of a camera.
+"""
 
 import argparse
 
@@ -20,6 +23,56 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.3,
         help='detection: boxes with a lower score are neither drawn nor listed (default '
         '%(default)s; 0 lists all)',
+    )
+    parser.add_argument(
+        '--tile',
+        type=int,
+        metavar='PIXELS',
+        help='segmentation: predict pictures larger than this by tiles of this side, in their own '
+        'size, blended where they overlap (default: tiles of 512 for pictures above 64 million '
+        'pixels; 0: never)',
+    )
+    parser.add_argument(
+        '--overlap',
+        type=float,
+        default=0.25,
+        help='what neighbouring tiles share at least, as a part of a side (default %(default)s)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='pictures of one size, or tiles, that are predicted at once (default %(default)s)',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=2,
+        help='threads that read pictures beside computing; half as many write (default '
+        '%(default)s; 0: all one by one)',
+    )
+    parser.add_argument(
+        '--save',
+        nargs='+',
+        default=[],
+        choices=['probabilities'],
+        help='segmentation: also write OUT/probabilities/NAME.npz, or .tif for GeoTIFFs (float16)',
+    )
+    parser.add_argument(
+        '--every',
+        type=int,
+        default=1,
+        metavar='N',
+        help='videos: predict every N-th frame; those between show the last prediction',
+    )
+    parser.add_argument(
+        '--show',
+        choices=['overlay', 'labels'],
+        default='overlay',
+        help='videos: paint over the frames, or (segmentation) the colours of the classes alone',
+    )
+    parser.add_argument(
+        '--frames', type=int, metavar='N', help='videos and cameras: end after N frames'
     )
     return parser
 

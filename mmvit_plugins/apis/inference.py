@@ -1,20 +1,41 @@
 """Predict pictures in a file or folder with any config, and write what can be looked at."""
 
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from PIL import Image
+from mmengine.utils import ProgressBar
 
-from ..datasets.coco_checks import read_coco
 from ..datasets.label_maps import CheckLabels
 from ..errors import UserError
 from ..registry import HOSTS
-from ..visualization import Boxes, draw_classification, draw_detection, draw_segmentation
+from ..visualization import draw_classification, draw_segmentation, paint, write_over
+from .batches import for_each_batch, open_pool
+from .detection import Detection
+from .label_files import label_paths, probability_path, write_labels, write_probabilities
 from .outputs import check_outputs
-from .pictures import PREDICTIONS, drawn, find_pictures, for_each_picture, save
-from .predictor import Predictor, check_opacity, find_test_dataset, load_scoped_config
+from .pictures import drawn, find_pictures, save
+from .predictor import Predictor, check_opacity, find_test_dataset, load_scoped_config, show_loaded
+from .task import DEFAULTS, Loaded, Options, Task
+from .tiled import Segmented, Segmenter
+from .tiles import Axis, check_tiles
+from .videos import Video, check_video, infer_video, is_video
+from .windows import (
+    Raster,
+    Whole,
+    find_missing,
+    find_place,
+    is_raster,
+    open_picture,
+    open_raster_file,
+    size_of,
+)
+
+LARGE = 64_000_000  # pixels; the logits of more fit into few memories, so tiles are the default
+TILE = 512  # pixels of a tile where nobody says
 
 
 def infer(
@@ -28,21 +49,30 @@ def infer(
     score_threshold: float = 0.3,
     cfg_options: dict | None = None,
     overwrite: bool = False,
+    tile: int | None = None,
+    overlap: float = 0.25,
+    batch_size: int = 1,
+    workers: int = 2,
+    save: Sequence[str] = (),
+    every: int = 1,
+    show: str = 'overlay',
+    frames: int | None = None,
 ) -> None:
     """Write a picture for each input picture, and what is predicted as files for programs.
 
     Segmentation writes ``OUT/<name>.png``, input and prediction above a legend, and
-    ``OUT/labels/<name>.png``, the class of each pixel counted from 0. Classification writes
+    ``OUT/labels/<name>.png``, the class of each pixel counted from 0 (255: no data); of a
+    georeferenced TIFF ``OUT/labels/<name>.tif`` with its place. Classification writes
     ``OUT/<name>.png`` and ``OUT/predictions.json``, the five likeliest classes. Detection writes
     ``OUT/<name>.png``, boxes (and masks) over the picture, and ``OUT/predictions.json``: for each
     picture a list of ``class``, ``label``, ``score``, ``bbox`` (``x0, y0, x1, y1`` in its pixels)
     and, of models that predict them, ``mask`` (COCO's compressed RLE), best first. Folders are
-    searched to any depth.
+    searched to any depth. A video or camera becomes ``OUT/<name>.mp4``.
 
     Args:
         config: The config file; its ``default_scope`` decides on the task.
         checkpoint: The weights.
-        source: A picture or a folder.
+        source: A picture, a folder, a video, or the number of a camera.
         out: The folder to write into.
         device: As ``cuda:0``; the GPU if there is one.
         opacity: Of the painted classes, 0 to 1.
@@ -51,59 +81,66 @@ def infer(
         score_threshold: What a box must reach to be drawn and listed.
         cfg_options: Settings that replace those of the config.
         overwrite: Whether pictures of an earlier run may be replaced.
+        tile: Segmentation: side of the tiles in which larger pictures are predicted, in pixels; 0
+            for none. By default pictures above 64 million pixels have tiles of 512.
+        overlap: What neighbouring tiles share at least, as a part of their side.
+        batch_size: How many pictures of one size, or tiles, are predicted at once.
+        workers: Threads that read pictures beside computing; half as many write. 0 for none.
+        save: What else is written, of segmentation: ``'probabilities'``, of each class and pixel,
+            float16, into ``OUT/probabilities/<name>.npz`` or ``.tif``.
+        every: Videos: every how many frames are predicted; those between show the last prediction.
+        show: Videos: ``'overlay'``, or ``'labels'`` for the colours of the classes alone.
+        frames: Videos: after how many frames to end; a camera runs until it is interrupted.
 
     Raises:
         UserError: Nothing to predict, a wrong argument, or, after all others are written, pictures
             that could not be read.
     """
     check_opacity(opacity)
+    check_tiles(tile, overlap)
     if not 0 <= score_threshold <= 1:
         raise UserError(f'score_threshold={score_threshold}: give a number from 0 to 1')
-    pictures = find_pictures(source)
+    if batch_size < 1 or workers < 0:
+        raise UserError(
+            f'batch_size={batch_size}, workers={workers}: give at least 1 picture, and no fewer '
+            'than 0 threads'
+        )
+    if unknown := set(save) - {'probabilities'}:
+        raise UserError(f'save={sorted(unknown)}: only probabilities can be saved beside the rest')
+    options = Options(
+        opacity, score_threshold, tile, overlap, batch_size, workers, 'probabilities' in save
+    )
+    video = Video(source, every, show, frames) if is_video(source) else None
+    pictures = {} if video else find_pictures(source)
     cfg = load_scoped_config(config, cfg_options, HOSTS)
     kind = TASKS[cfg.default_scope]
-    inputs = [source, truth, config, checkpoint]
-    check_outputs(kind.outputs(pictures, Path(out)), inputs, overwrite)
+    if video:
+        check_video(video, kind is Segmentation, options, truth)
+        outputs = video.outputs(Path(out), kind is not Segmentation)
+    elif (every, show, frames) != (1, 'overlay', None):
+        raise UserError(f'{source} is no video: leave --every, --show and --frames out')
+    else:
+        outputs = kind.outputs(pictures, Path(out), options)
+    check_outputs(outputs, [source, truth, config, checkpoint], overwrite)
     predictor = Predictor(cfg, checkpoint, device)
-    task = kind(predictor, Path(out), opacity, score_threshold)
+    task = kind(predictor, Path(out), options)
     if truth:
         task.find_truth(pictures, truth)
-    for_each_picture(pictures, out, task)
+    if video:
+        infer_video(video, task, Path(out))
+    else:
+        for_each_batch(pictures, out, task, batch_size, workers)
 
 
-class Task:
-    """Writes what a model predicts of a picture.
+class Large(NamedTuple):
+    """A picture that is predicted by tiles, which are read meanwhile."""
 
-    Args:
-        predictor: The opened model.
-        out: The folder to write into.
-        opacity: Of what is painted over a picture, 0 to 1.
-        score_threshold: What a box must reach.
-    """
-
-    def __init__(
-        self, predictor: Predictor, out: Path, opacity: float, score_threshold: float
-    ) -> None:
-        self.predictor, self.out = predictor, out
-        self.opacity, self.score_threshold = opacity, score_threshold
-        self.truth: dict[str, Any] = {}
-
-    @staticmethod
-    def outputs(pictures: dict[str, Path], out: Path) -> list[Path]:
-        """List what will be written."""
-        return [*drawn(pictures, out), out / PREDICTIONS]
-
-    def find_truth(self, pictures: dict[str, Path], place: str) -> None:
-        """Find the truth of each picture; the base class knows none.
-
-        Raises:
-            UserError: There is none, or not of all pictures.
-        """
-        raise UserError(f'{place}: only segmentors and detectors show a truth, leave --truth out')
+    name: str
+    source: Whole | Raster
 
 
 class Segmentation(Task):
-    """Label maps: ``OUT/<name>.png`` and ``OUT/labels/<name>.png``."""
+    """Label maps: ``OUT/<name>.png`` and ``OUT/labels/<name>.png`` or ``.tif``."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -114,11 +151,20 @@ class Segmentation(Task):
         if not self.classes or not self.palette:
             metainfo = self.dataset.metainfo
             self.classes, self.palette = metainfo['classes'], metainfo['palette']
+        count = getattr(self.predictor.model, 'num_classes', len(self.classes))
+        self.names = self.classes if len(self.classes) == count else [*map(str, range(count))]
+        self.segmenter = Segmenter(self.predictor, count, self.out, self.options.probabilities)
 
     @staticmethod
-    def outputs(pictures: dict[str, Path], out: Path) -> list[Path]:
+    def outputs(pictures: dict[str, Path], out: Path, options: Options = DEFAULTS) -> list[Path]:
         """List what will be written."""
-        return [*drawn(pictures, out), *drawn(pictures, out / 'labels')]
+        files = drawn(pictures, out)
+        for name, path in pictures.items():
+            placed = place_of(path) is not None
+            files += label_paths(name, out, placed)
+            if options.probabilities:
+                files.append(probability_path(name, out, placed))
+        return files
 
     def find_truth(self, pictures: dict[str, Path], place: str) -> None:
         """Find the annotation of each picture by the suffixes of the config's data set."""
@@ -130,17 +176,76 @@ class Segmentation(Task):
                 raise UserError(f'{path} has no annotation {file}: correct --truth')
             self.truth[name] = file
 
-    def __call__(self, path: Path, name: str) -> None:
-        """Write the two pictures."""
-        image, sample = self.predictor.predict(path)
-        labels = sample.pred_sem_seg.data[0].numpy()
-        maps = {'prediction': labels}
+    def load(self, path: Path, name: str) -> Loaded | Large:
+        """Read a picture, or open one that is predicted by tiles."""
+        size, tile = size_of(path), self.options.tile
+        limit = TILE if tile is None else tile
+        if size and limit < max(size) and (size[0] * size[1] > LARGE if tile is None else tile):
+            return Large(name, open_picture(self.predictor, path))
+        loaded = self.predictor.load(path)
+        missing = loaded.get('nodata')
+        if missing is None and is_raster(path):
+            with open_raster_file(path) as file:
+                missing = find_missing(file)
+        picture = show_loaded(loaded['img'])
+        place = place_of(path)
+        return Loaded(name, picture, self.predictor.prepare(loaded), missing, place)
+
+    def key(self, loaded: Loaded | Large) -> Hashable:
+        """Return what pictures of one batch share."""
+        return None if isinstance(loaded, Large) else super().key(loaded)
+
+    def predict(self, batch: Sequence[Any]) -> list:
+        """Predict pictures of one key, or one by tiles."""
+        if not isinstance(batch[0], Large):
+            return super().predict(batch)
+        name, source = batch[0]
+        options, tile = self.options, self.options.tile or TILE
+        count = [len(Axis(side, tile, options.overlap).starts) for side in source.shape]
+        print_log(
+            f'{name} is predicted by {count[0]} x {count[1]} tiles, in its own size', 'current'
+        )
+        bar = ProgressBar(count[0] * count[1])
+        with open_pool(options.workers) as pool:
+            return [
+                self.segmenter.predict(
+                    source, tile, options.overlap, pool, options.batch_size, bar.update
+                )
+            ]
+
+    def write(self, loaded: Loaded | Large, found: Any) -> None:
+        """Write the pictures."""
+        if isinstance(loaded, Large):
+            image, step = loaded.source.overview()
+            place = loaded.source.place
+            loaded.source.close()
+        else:
+            image, step, place = loaded.picture, 1, loaded.place
+            found = self.segmenter.collect(found, loaded.missing)
+        name, labels = loaded.name, found.labels.array
+        maps = {'prediction': labels[::step, ::step]}
         if name in self.truth:
-            maps = {'truth': self._read_truth(self.truth[name], labels.shape), **maps}
-        sheet = draw_segmentation(image, maps, self.classes, self.palette, self.opacity)
+            truth = self._read_truth(self.truth[name], labels.shape)
+            maps = {'truth': truth[::step, ::step], **maps}
+        sheet = draw_segmentation(image, maps, self.classes, self.palette, self.options.opacity)
         save(sheet, self.out / f'{name}.png')
-        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
-        save(Image.fromarray(labels.astype(kind)), self.out / 'labels' / f'{name}.png')
+        self._write_files(name, found, place)
+
+    def _write_files(self, name: str, found: Segmented, place: dict | None) -> None:
+        path = label_paths(name, self.out, place is not None)[0]
+        write_labels(path, found.labels, self.names, self.palette, place)
+        if found.probabilities is not None:
+            path = probability_path(name, self.out, place is not None)
+            write_probabilities(path, found.probabilities, self.names, place)
+
+    def describe(self, found: Any) -> None:
+        """Return nothing: labels are no list."""
+
+    def paint(self, picture: np.ndarray, found: Any, show: str) -> np.ndarray:
+        """Paint the classes over a frame, or alone."""
+        labels = found.pred_sem_seg.data[0].numpy().astype(int)
+        opacity = 1 if show == 'labels' else self.options.opacity
+        return paint(picture, labels, self.palette, opacity)
 
     def _read_truth(self, path: Path, shape: tuple[int, int]) -> np.ndarray:
         """Read labels as training does: zero reduced, classes mapped as the data set says.
@@ -170,100 +275,29 @@ class Segmentation(Task):
 class Classification(Task):
     """The five likeliest classes: ``OUT/<name>.png`` and an entry of the predictions."""
 
-    def __call__(self, path: Path, name: str) -> list[dict]:
+    def write(self, loaded: Loaded, found: Any) -> list[dict]:
         """Write the picture, return the entry."""
-        image, sample = self.predictor.predict(path)
-        best = self.predictor.find_best(sample.pred_score)
+        best = self.describe(found)
         lines = [f'{entry["score"]:.3f}  {entry["class"]}' for entry in best]
-        save(draw_classification(image, lines), self.out / f'{name}.png')
+        save(draw_classification(loaded.picture, lines), self.out / f'{loaded.name}.png')
         return best
 
+    def describe(self, found: Any) -> list[dict]:
+        """Return the entry of the predictions."""
+        return self.predictor.find_best(found.pred_score)
 
-class Detection(Task):
-    """Boxes, and masks if there are any: ``OUT/<name>.png`` and an entry of the predictions."""
+    def paint(self, picture: np.ndarray, found: Any, show: str) -> np.ndarray:
+        """Write the likeliest class over a frame."""
+        best = self.describe(found)[0]
+        return write_over(picture, f'{best["score"]:.2f}  {best["class"]}')
 
-    def find_truth(self, pictures: dict[str, Path], place: str) -> None:
-        """Find what a COCO file says of each picture, by name, as mmdetection's data set reads it.
 
-        Raises:
-            DataError: It is no COCO file.
-            UserError: It has no class of the model, or lacks a picture.
-        """
-        from mmdet.datasets import CocoDataset
-
-        classes = self.predictor.classes
-        names = list(read_coco(place).categories.values())
-        if not set(names) & set(classes):
-            raise UserError(
-                f'{place} has the categories {names[:5]}, the model the classes {classes[:5]}: '
-                'none in common, correct --truth'
-            )
-        dataset = CocoDataset(
-            ann_file=place,
-            metainfo={'classes': tuple(classes)},
-            data_prefix={'img': ''},
-            pipeline=[],
-            test_mode=True,
-            serialize_data=False,
-        )
-        entries = {Path(entry['img_path']): entry for entry in dataset.data_list}
-        for name, path in pictures.items():
-            # the file may name pictures with some of the folders that they are in
-            parts = path.absolute().parts
-            tails = (Path(*parts[start:]) for start in range(len(parts)))
-            self.truth[name] = next((entries[tail] for tail in tails if tail in entries), None)
-            if self.truth[name] is None:
-                raise UserError(f'{place} has no picture of the name {path.name}: correct --truth')
-
-    def __call__(self, path: Path, name: str) -> list[dict]:
-        """Write the picture, return the entry."""
-        image, sample = self.predictor.predict(path)
-        found = sample.pred_instances.numpy()
-        found = found[found.scores >= self.score_threshold]
-        found = found[np.argsort(-found.scores, kind='stable')]
-        masks = found.get('masks')
-        panels = {'prediction': Boxes(found.bboxes, found.labels, found.scores, masks)}
-        if name in self.truth:
-            entry = self.truth[name]
-            if image.shape[:2] != (entry['height'], entry['width']):
-                raise UserError(
-                    f'the picture {name} is {image.shape[1]} wide and {image.shape[0]} high, in '
-                    f'the file of the truth {entry["width"]} and {entry["height"]}: correct --truth'
-                )
-            panels = {'truth': self._read_truth(entry, masks is not None), **panels}
-        classes, palette = self.predictor.classes, self.predictor.palette
-        sheet = draw_detection(image, panels, classes, palette, self.opacity)
-        save(sheet, self.out / f'{name}.png')
-        return self._list(found)
-
-    def _list(self, found: Any) -> list[dict]:
-        """Turn predictions into what JSON can hold."""
-        from mmdet.structures.mask import encode_mask_results
-
-        classes = self.predictor.classes
-        entries = [
-            {
-                'class': str(classes[label] if label < len(classes) else label),
-                'label': int(label),
-                'score': round(float(score), 6),
-                'bbox': [round(float(side), 2) for side in box],
-            }
-            for label, score, box in zip(found.labels, found.scores, found.bboxes, strict=True)
-        ]
-        if 'masks' in found:
-            for entry, code in zip(entries, encode_mask_results(found.masks), strict=True):
-                entry['mask'] = {'size': code['size'], 'counts': code['counts'].decode()}
-        return entries
-
-    def _read_truth(self, entry: dict, with_masks: bool) -> Boxes:
-        """Read the boxes of a picture as training does; masks too, where all boxes have one."""
-        from mmdet.datasets.transforms import LoadAnnotations
-
-        with_masks = with_masks and all('mask' in box for box in entry['instances'])
-        load = LoadAnnotations(with_bbox=True, with_mask=with_masks, box_type=None)
-        truth = load({**entry, 'ori_shape': (entry['height'], entry['width'])})
-        masks = truth['gt_masks'].masks.astype(bool) if with_masks else None
-        return Boxes(truth['gt_bboxes'], truth['gt_bboxes_labels'], None, masks)
+def place_of(path: Path) -> dict | None:
+    """Find where a picture lies on Earth; None if it does not say."""
+    if not is_raster(path):
+        return None
+    with open_raster_file(path) as file:
+        return find_place(file)
 
 
 TASKS: dict[str, type[Task]] = {

@@ -70,7 +70,7 @@ class Predictor:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         dataset = find_test_dataset(cfg)
         steps = [step for step in dataset.pipeline if not is_for_annotations(step)]
-        if not any('LoadImage' in str(step['type']) for step in steps):
+        if not any(map(loads_picture, steps)):
             raise UserError(
                 f'the test pipeline of {cfg.filename} loads no picture files (LSGA-ViT, for one, '
                 'sees windows of a scene): give a config whose pipeline has LoadImageFromFile'
@@ -88,6 +88,7 @@ class Predictor:
         self.model = model.to(target)
         with explained(cfg):
             self.pipeline = Compose(steps)
+        self.loading = 1 + next(i for i, step in enumerate(steps) if loads_picture(step))
         metainfo = self._find_metainfo(fitting_meta(model, state, checkpoint), dataset)
         self.classes: Sequence[str] = list(metainfo.get('classes', ()))
         palette = metainfo.get('palette')
@@ -107,29 +108,57 @@ class Predictor:
                 return known
         return {}
 
-    def _read(self, path: Path) -> tuple[Any, dict]:
-        """Read a file: the picture as it was loaded, and what the pipeline packs.
+    def load(self, path: Path, check: bool = True) -> dict:
+        """Read a file: what the pipeline's first steps give, ``img`` ``(H, W, C)`` among it.
+
+        Args:
+            path: The file.
+            check: Whether to look at it with a second decoder, for what is damaged or cut off.
 
         Raises:
             UnreadableError: It is damaged, or what the config's decoder would not show as it is.
         """
-        deep = check_whole(path)
+        deep = check_whole(path) if check else None
         results: Any = {'img_path': str(path), 'img_id': 0}  # mmdetection packs the id
-        picture = None
-        for step in self.pipeline.transforms:
+        for step in self.pipeline.transforms[: self.loading]:
             try:
                 results = step(results)
             except (AssertionError, AttributeError) as error:  # mmcv's, where nothing was decoded
-                if picture is not None or not is_undecoded(str(error)):
+                if not is_undecoded(str(error)):
                     raise
                 if deep is not None:
                     check_depth(None, deep, path)
                 raise UnreadableError(str(error)) from error
-            if picture is None and 'img' in results:
-                picture = results['img'].copy()
-                if deep is not None:
-                    check_depth(picture, deep, path)
-        return picture, results
+        if deep is not None:
+            check_depth(results['img'], deep, path)
+        return results
+
+    def prepare(self, results: dict, leave_out: Collection[str] = ()) -> dict:
+        """Run the steps after loading: what the pipeline packs for the network.
+
+        Args:
+            results: Of :meth:`load`.
+            leave_out: Kinds of steps, as ``Resize``, that are not run.
+        """
+        for step in self.pipeline.transforms[self.loading :]:
+            if type(step).__name__ not in leave_out:
+                results = step(results)
+        return results
+
+    @torch.no_grad()
+    def forward(self, samples: Sequence[dict]) -> list:
+        """Predict what :meth:`prepare` gave: the host's data samples, on the CPU.
+
+        Args:
+            samples: All of one shape.
+        """
+        return [found.cpu() for found in self.model.test_step(pseudo_collate(samples))]
+
+    def _read(self, path: Path) -> tuple[Any, dict]:
+        """Read a file: the picture as it was loaded, and what the pipeline packs."""
+        results = self.load(path)
+        picture = results['img'].copy()
+        return picture, self.prepare(results)
 
     def open(self, path: Path) -> tuple[np.ndarray, dict]:
         """Read a picture for the network.
@@ -141,7 +170,6 @@ class Predictor:
         batch = self.model.data_preprocessor(pseudo_collate([sample]), False)
         return to_picture(sample['inputs']), batch
 
-    @torch.no_grad()
     def predict(self, path: Path) -> tuple[np.ndarray, Any]:
         """Predict a picture.
 
@@ -150,8 +178,7 @@ class Predictor:
             in the picture's pixels.
         """
         picture, sample = self._read(path)
-        found = self.model.test_step(pseudo_collate([sample]))[0].cpu()
-        return to_picture(torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1)), found
+        return show_loaded(picture), self.forward([sample])[0]
 
     def find_class(self, target: int | str, count: int) -> int:
         """Return the number of a class that is given by name or number.
@@ -228,6 +255,16 @@ def find_test_dataset(cfg: Config) -> Any:
             f'{cfg.filename} has no test_dataloader, which tells how pictures are prepared: add one'
         )
     return next(leaf_configs(loader))
+
+
+def show_loaded(picture: np.ndarray) -> np.ndarray:
+    """Turn ``img`` as a pipeline loads it into RGB ``(H, W, 3)``, uint8."""
+    return to_picture(torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1))
+
+
+def loads_picture(step: Mapping) -> bool:
+    """Tell whether a step of a pipeline loads the picture."""
+    return 'LoadImage' in str(step['type'])
 
 
 def is_for_annotations(step: dict) -> bool:

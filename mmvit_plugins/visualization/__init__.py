@@ -1,6 +1,6 @@
 """Pictures: predictions and activations over images, importance, maps of scenes."""
 
-from .boxes import Boxes, draw_detection
+from .boxes import Boxes, draw_detection, paint_boxes
 from .cam import draw_cam
 from .images import (
     REGIONS,
@@ -9,6 +9,7 @@ from .images import (
     draw_importance,
     draw_segmentation,
     paint,
+    write_over,
 )
 from .maps import draw_map, draw_panel, error_map
 from .two_stage import draw_two_stage
@@ -27,4 +28,6 @@ __all__ = [
     'draw_two_stage',
     'error_map',
     'paint',
+    'paint_boxes',
+    'write_over',
 ]

@@ -1,6 +1,6 @@
 """Pictures of detections: boxes and masks over an image, each with a label that can be read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -53,15 +53,38 @@ def draw_detection(
     """
     scale = choose_scale(image)
     image = enlarge(image, scale)
-    present = sorted({int(label) for boxes in panels.values() for label in boxes.labels})
-    names = {k: str(classes[k]) if k < len(classes) else str(k) for k in present}
-    colours = {k: _colour(k, palette) for k in present}
+    names, colours = _name(classes, palette, panels.values())
     drawn = {}
     for title, boxes in panels.items():
         count = len(boxes.labels)
         title = f'{title}: {count or "no"} {"box" if count == 1 else "boxes"}'
         drawn[title] = _draw_boxes(image, boxes, names, colours, scale, opacity)
     return draw_beside(drawn, [(name, colours[k]) for k, name in names.items()])
+
+
+def paint_boxes(
+    image: np.ndarray,
+    boxes: Boxes,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]] | None = None,
+    opacity: float = 0.6,
+) -> np.ndarray:
+    """Draw boxes over an image without anything around it, as :func:`draw_detection` does.
+
+    Returns:
+        RGB ``(H, W, 3)``, uint8, as large as the image.
+    """
+    names, colours = _name(classes, palette, [boxes])
+    return _draw_boxes(image, boxes, names, colours, 1, opacity)
+
+
+def _name(
+    classes: Sequence[str], palette: Sequence[Sequence[int]] | None, panels: Iterable[Boxes]
+) -> tuple[dict[int, str], dict[int, tuple]]:
+    """Find names and colours of the classes present."""
+    present = sorted({int(label) for boxes in panels for label in boxes.labels})
+    names = {k: str(classes[k]) if k < len(classes) else str(k) for k in present}
+    return names, {k: _colour(k, palette) for k in present}
 
 
 def _colour(label: int, palette: Sequence[Sequence[int]] | None) -> tuple[int, int, int]:

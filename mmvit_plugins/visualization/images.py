@@ -204,6 +204,16 @@ def draw_classification(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     return sheet
 
 
+def write_over(image: np.ndarray, text: str) -> np.ndarray:
+    """Write a line of text over the upper left of an image, RGB ``(H, W, 3)``, uint8."""
+    font, line = load_font(max(FONT_SIZE, image.shape[0] // 24))
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, ceil(font.getlength(text)) + 2 * MARGIN, line + MARGIN), PAPER)
+    draw.text((MARGIN, MARGIN // 2), text, INK, font)
+    return np.asarray(picture)
+
+
 def choose_scale(image: np.ndarray, min_side: int = MIN_SIDE) -> int:
     """Choose how many times a picture is enlarged."""
     return ceil(min_side / min(image.shape[:2]))

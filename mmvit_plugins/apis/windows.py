@@ -1,0 +1,237 @@
+"""Pictures that are read by windows: files as large as they like, and what is known of their place.
+
+Each window of a raster file is handed to the config's own loader as a small file of the same kind
+(bits, bands, names, nodata). So a window holds what the loader makes of the whole file.
+"""
+
+import tempfile
+import threading
+import warnings
+from contextlib import suppress
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .pictures import UnreadableError
+from .predictor import Predictor, show_loaded
+from .scene_files import TIFF, import_rasterio
+
+MAX_SIDE = 2048  # of a picture that is shown in place of a huge one
+CACHE = 64  # MiB that GDAL may keep
+
+
+class Whole:
+    """A picture that is loaded at once.
+
+    Args:
+        predictor: Reads it.
+        path: The file.
+
+    Attributes:
+        shape: Height and width.
+        place: Where it lies on Earth, as ``rasterio.open`` takes it; a plain picture has no place.
+
+    Raises:
+        UnreadableError: It is damaged.
+    """
+
+    place: dict | None = None
+
+    def __init__(self, predictor: Predictor, path: Path) -> None:
+        self.loaded = predictor.load(path)
+        self.shape: tuple[int, int] = self.loaded['img'].shape[:2]
+
+    def read(self, rows: slice, columns: slice) -> dict:
+        """Return what the loader gives of a window; ``nodata`` ``(h, w)`` tells pixels without."""
+        picture = self.loaded['img'][rows, columns].copy()
+        found = {**self.loaded, 'img': picture}
+        found['img_shape'] = found['ori_shape'] = picture.shape[:2]
+        if 'nodata' in found:
+            found['nodata'] = found['nodata'][rows, columns]
+        return found
+
+    def overview(self) -> tuple[np.ndarray, int]:
+        """Return every n-th pixel, RGB, and n: for people to look at."""
+        step = show_step(self.shape)
+        return show_loaded(self.loaded['img'][::step, ::step]), step
+
+    def close(self) -> None:
+        """Forget it."""
+        self.loaded = {}
+
+
+class Raster:
+    """A TIFF, or another file that GDAL reads by windows.
+
+    Args:
+        predictor: Its loader sees each window.
+        path: The file.
+
+    Attributes:
+        shape: Height and width.
+        place: Where it lies on Earth, as ``rasterio.open`` takes it; None without.
+
+    Raises:
+        UnreadableError: It is damaged.
+    """
+
+    def __init__(self, predictor: Predictor, path: Path) -> None:
+        self.predictor, self.path = predictor, path
+        self.file = open_raster_file(path)
+        self.shape: tuple[int, int] = self.file.shape
+        self.place = find_place(self.file)
+        self.lock = threading.Lock()  # GDAL's files are for one thread at a time
+        self.folder = tempfile.TemporaryDirectory()
+        self.count = 0
+
+    def read(self, rows: slice, columns: slice) -> dict:
+        """Return what the loader gives of a window; ``nodata`` ``(h, w)`` tells pixels without."""
+        window = (rows.start, rows.stop), (columns.start, columns.stop)
+        return self._load(rows.stop - rows.start, columns.stop - columns.start, window, False)
+
+    def overview(self) -> tuple[np.ndarray, int]:
+        """Return every n-th pixel, RGB, and n: for people to look at."""
+        step = show_step(self.shape)
+        height, width = (ceil(side / step) for side in self.shape)
+        return show_loaded(self._load(height, width, None, True)['img']), step
+
+    def _load(self, height: int, width: int, window: Any, check: bool) -> dict:
+        """Write a window as a small file, and load it as the config does."""
+        rasterio = load_rasterio()
+
+        size = {'out_shape': (height, width)}
+        with self.lock, rasterio.Env(GDAL_CACHEMAX=CACHE):
+            try:
+                pixels = self.file.read(window=window, out_shape=(self.file.count, height, width))
+                missing = find_missing(self.file, window, **size)
+            except rasterio.errors.RasterioIOError as error:
+                raise UnreadableError(f'it is damaged: {error}') from error
+            self.count += 1
+            part = Path(self.folder.name, f'{self.count}.tif')
+        like = self.file.profile
+        profile = {key: like[key] for key in ('dtype', 'count', 'nodata')}
+        colours = None
+        with suppress(ValueError):  # only a picture of one band may have a table of colours
+            colours = self.file.colormap(1)
+            profile['photometric'] = 'palette'
+        if like.get('photometric') in ('rgb', 'ycbcr'):
+            profile['photometric'] = 'rgb'
+        with rasterio.open(
+            part, 'w', 'GTiff', width, height, interleave='pixel', **profile
+        ) as file:
+            if colours:
+                file.write_colormap(1, colours)  # before the pixels, or it is left out
+            else:
+                file.colorinterp = self.file.colorinterp
+            file.write(pixels)
+            for band, name in enumerate(self.file.descriptions, 1):
+                if name:
+                    file.set_band_description(band, name)
+        try:
+            loaded = self.predictor.load(part, check)
+        finally:
+            part.unlink()
+        loaded['img_path'] = str(self.path)
+        if missing is not None:
+            loaded.setdefault('nodata', missing)
+        return loaded
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+        self.folder.cleanup()
+
+
+def open_picture(predictor: Predictor, path: Path) -> Whole | Raster:
+    """Open a picture for reading windows of it, if its kind of file allows for that."""
+    return Raster(predictor, path) if is_raster(path) else Whole(predictor, path)
+
+
+def is_raster(path: Path) -> bool:
+    """Tell whether a file is read by windows: a TIFF, or what Pillow takes for a bomb.
+
+    Only where rasterio is installed, and opens it.
+    """
+    if path.suffix.lower() not in TIFF:
+        try:
+            Image.open(path).close()
+            return False
+        except Image.DecompressionBombError:
+            pass
+        except Exception:  # each format has its own kinds; who reads it says what is wrong
+            return False
+    try:
+        with open_raster_file(path) as file:
+            # what a camera turned is not read by windows: Pillow refuses what is so large
+            return file.tags().get('EXIF_Orientation', '1') == '1'
+    except (ImportError, UnreadableError):
+        return False
+
+
+def open_raster_file(path: Path) -> Any:
+    """Open a file with rasterio.
+
+    Raises:
+        UnreadableError: It is damaged.
+    """
+    rasterio = load_rasterio()
+
+    try:
+        return rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        raise UnreadableError(str(error)) from error
+
+
+def find_place(file: Any) -> dict | None:
+    """Return where a raster lies on Earth, as ``rasterio.open`` takes it; None if nobody knows."""
+    if file.crs is None and file.transform.is_identity:
+        return None
+    return {'crs': file.crs, 'transform': file.transform}
+
+
+def find_missing(file: Any, window: Any = None, **size: Any) -> np.ndarray | None:
+    """Find pixels without data: what the file declares, or its mask says. None if there is none.
+
+    Returns:
+        ``(h, w)``, bool: no band has data. What is transparent has, in a picture without a place.
+    """
+    if file.nodata is None and find_place(file) is None:
+        return None
+    if all('all_valid' in [flag.name for flag in flags] for flags in file.mask_flag_enums):
+        return None
+    missing = file.dataset_mask(window=window, **size) == 0
+    return missing if missing.any() else None
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Read height and width of a picture from its first bytes; None if it is no picture."""
+    if is_raster(path):
+        with open_raster_file(path) as file:
+            return file.shape
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # each format has its own kinds; who reads it says what is wrong
+        return None
+
+
+@cache
+def load_rasterio() -> Any:
+    """Import rasterio, which need not tell that a plain picture has no place on Earth.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    rasterio = import_rasterio()
+    # once: contexts of warnings are not for threads
+    warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
+    return rasterio
+
+
+def show_step(shape: tuple[int, int]) -> int:
+    """Choose every how many pixels of a picture are shown."""
+    return ceil(max(shape) / MAX_SIDE)
