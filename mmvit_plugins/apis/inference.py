@@ -137,6 +137,8 @@ class Large(NamedTuple):
 
     name: str
     source: Whole | Raster
+    picture: np.ndarray  # every n-th pixel, RGB, to be drawn
+    step: int  # n
 
 
 class Segmentation(Task):
@@ -181,7 +183,8 @@ class Segmentation(Task):
         size, tile = size_of(path), self.options.tile
         limit = TILE if tile is None else tile
         if size and limit < max(size) and (size[0] * size[1] > LARGE if tile is None else tile):
-            return Large(name, open_picture(self.predictor, path))
+            source = open_picture(self.predictor, path)
+            return Large(name, source, *source.overview())
         loaded = self.predictor.load(path)
         missing = loaded.get('nodata')
         if missing is None and is_raster(path):
@@ -199,30 +202,31 @@ class Segmentation(Task):
         """Predict pictures of one key, or one by tiles."""
         if not isinstance(batch[0], Large):
             return super().predict(batch)
-        name, source = batch[0]
+        name, source, *_ = batch[0]
         options, tile = self.options, self.options.tile or TILE
         count = [len(Axis(side, tile, options.overlap).starts) for side in source.shape]
         print_log(
             f'{name} is predicted by {count[0]} x {count[1]} tiles, in its own size', 'current'
         )
         bar = ProgressBar(count[0] * count[1])
-        with open_pool(options.workers) as pool:
-            return [
-                self.segmenter.predict(
-                    source, tile, options.overlap, pool, options.batch_size, bar.update
-                )
-            ]
+        try:
+            with open_pool(options.workers) as pool:
+                return [
+                    self.segmenter.predict(
+                        source, tile, options.overlap, pool, options.batch_size, bar.update
+                    )
+                ]
+        finally:
+            source.close()
 
     def write(self, loaded: Loaded | Large, found: Any) -> None:
         """Write the pictures."""
         if isinstance(loaded, Large):
-            image, step = loaded.source.overview()
-            place = loaded.source.place
-            loaded.source.close()
+            step, place = loaded.step, loaded.source.place
         else:
-            image, step, place = loaded.picture, 1, loaded.place
+            step, place = 1, loaded.place
             found = self.segmenter.collect(found, loaded.missing)
-        name, labels = loaded.name, found.labels.array
+        name, image, labels = loaded.name, loaded.picture, found.labels.array
         maps = {'prediction': labels[::step, ::step]}
         if name in self.truth:
             truth = self._read_truth(self.truth[name], labels.shape)

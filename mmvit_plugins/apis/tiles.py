@@ -105,15 +105,16 @@ def blend(
             piece = tile[:, :, : columns.ends[j] - left]
             before = tile[:, :, columns.ends[j] - left :]
             if store is None:
-                over = max(map(len, rows.shares))
-                store = Store((len(tile), over, columns.ends[-1]), 'float32', folder)
-                waiting = torch.from_numpy(store.array)
-            place = slice(left, columns.ends[j])
+                line = len(tile) * max(map(len, rows.shares))  # of all classes, one pixel wide
+                store = Store((line * columns.ends[-1],), 'float32', folder)
+            # what a tile needs lies together: of a file, no more is mapped
+            part = torch.from_numpy(store.array[line * left : line * columns.ends[j]])
+            waiting = part.view(len(tile), -1, columns.ends[j] - left) if line else piece[:, :0]
             if len(rows.shares[i]):
-                old = waiting[:, : len(rows.shares[i]), place]
+                old = waiting[:, : len(rows.shares[i])]
                 _move(piece, old, torch.from_numpy(rows.shares[i])[:, None])
             done = rows.ends[i] - top
-            waiting[:, : rows.tile - done, place] = piece[:, done:]
+            waiting[:, : rows.tile - done] = piece[:, done:]
             store.release()
             yield Piece(top, left, piece[:, :done])
 

@@ -90,28 +90,48 @@ class Raster:
 
     def read(self, rows: slice, columns: slice) -> dict:
         """Return what the loader gives of a window; ``nodata`` ``(h, w)`` tells pixels without."""
-        window = (rows.start, rows.stop), (columns.start, columns.stop)
-        return self._load(rows.stop - rows.start, columns.stop - columns.start, window, False)
+        pixels, missing = self._cut(rows, columns)
+        found = self._load(pixels)
+        if missing is not None:
+            found.setdefault('nodata', missing)
+        return found
 
     def overview(self) -> tuple[np.ndarray, int]:
-        """Return every n-th pixel, RGB, and n: for people to look at."""
+        """Return every n-th pixel, RGB, and n: for people to look at. All of the file is read.
+
+        Raises:
+            UnreadableError: It is damaged, or what the config's decoder would not show as it is.
+        """
         step = show_step(self.shape)
-        height, width = (ceil(side / step) for side in self.shape)
-        return show_loaded(self._load(height, width, None, True)['img']), step
+        height, width = self.shape
+        # whole blocks of the file at a time: each is unpacked once
+        strip = step * ceil(self.file.block_shapes[0][0] / step)
+        thin = [
+            self._cut(slice(top, min(top + strip, height)), slice(0, width), step)[0]
+            for top in range(0, height, strip)
+        ]
+        return show_loaded(self._load(np.concatenate(thin, 1), check=True)['img']), step
 
-    def _load(self, height: int, width: int, window: Any, check: bool) -> dict:
-        """Write a window as a small file, and load it as the config does."""
+    def _cut(
+        self, rows: slice, columns: slice, step: int = 1
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read a window: every n-th pixel ``(B, h, w)``, and which have no data."""
+        window = (rows.start, rows.stop), (columns.start, columns.stop)
         rasterio = load_rasterio()
-
-        size = {'out_shape': (height, width)}
         with self.lock, rasterio.Env(GDAL_CACHEMAX=CACHE):
             try:
-                pixels = self.file.read(window=window, out_shape=(self.file.count, height, width))
-                missing = find_missing(self.file, window, **size)
+                pixels = self.file.read(window=window)[:, ::step, ::step]
+                return pixels, find_missing(self.file, window)
             except rasterio.errors.RasterioIOError as error:
                 raise UnreadableError(f'it is damaged: {error}') from error
+
+    def _load(self, pixels: np.ndarray, check: bool = False) -> dict:
+        """Write ``(B, h, w)`` as a small file, and load it as the config does."""
+        rasterio = load_rasterio()
+        with self.lock:
             self.count += 1
             part = Path(self.folder.name, f'{self.count}.tif')
+        _, height, width = pixels.shape
         like = self.file.profile
         profile = {key: like[key] for key in ('dtype', 'count', 'nodata')}
         colours = None
@@ -135,10 +155,7 @@ class Raster:
             loaded = self.predictor.load(part, check)
         finally:
             part.unlink()
-        loaded['img_path'] = str(self.path)
-        if missing is not None:
-            loaded.setdefault('nodata', missing)
-        return loaded
+        return {**loaded, 'img_path': str(self.path)}
 
     def close(self) -> None:
         """Close the file."""
@@ -193,7 +210,7 @@ def find_place(file: Any) -> dict | None:
     return {'crs': file.crs, 'transform': file.transform}
 
 
-def find_missing(file: Any, window: Any = None, **size: Any) -> np.ndarray | None:
+def find_missing(file: Any, window: Any = None) -> np.ndarray | None:
     """Find pixels without data: what the file declares, or its mask says. None if there is none.
 
     Returns:
@@ -203,7 +220,7 @@ def find_missing(file: Any, window: Any = None, **size: Any) -> np.ndarray | Non
         return None
     if all('all_valid' in [flag.name for flag in flags] for flags in file.mask_flag_enums):
         return None
-    missing = file.dataset_mask(window=window, **size) == 0
+    missing = file.dataset_mask(window=window) == 0
     return missing if missing.any() else None
 
 
