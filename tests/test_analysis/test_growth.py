@@ -26,10 +26,10 @@ def measured(shapes, modes=('tensor', 'train'), counted=True):
     )
 
 
-def test_each_curve_has_its_place_colour_and_line(monkeypatch):
+def test_each_curve_has_its_place_colour_and_line(monkeypatch, tmp_path):
     figures = []
     monkeypatch.setattr(report.Figure, 'savefig', lambda self, path, **_: figures.append(self))
-    plot_growth(measured([[64, 128], [32, 32]]), 'unused.png')
+    plot_growth(measured([[64, 128], [32, 32]]), tmp_path / 'unused.png')
     (figure,) = figures
     names = ['net eager tensor', 'net eager train', 'other eager tensor', 'other eager train']
     expected = [
