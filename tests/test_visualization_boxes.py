@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mmvit_plugins.visualization import Boxes, boxes, draw_detection
+from mmvit_plugins.visualization import Boxes, boxes, draw_detection, paint_boxes
 
 RED, GREEN = (220, 20, 20), (20, 220, 20)
 GREY = 90
@@ -96,3 +96,13 @@ def test_masks_are_painted_and_edged():
     np.testing.assert_array_equal(pixels[110:150, 60:150].reshape(-1, 3) - mixed, 0)
     plain = draw_detection(grey(64, 64), {'prediction': found}, 'ab', [RED, GREEN], 0)
     assert (panel(plain, 256, 256)[110:150, 60:150] == GREY).all()
+
+
+def test_boxes_on_frames_are_those_of_pictures():
+    """Without a title and a legend, in the picture's own size."""
+    image, names = grey(300, 400), ['cat', 'dog']
+    found = Boxes(np.array([[20, 30, 200, 250]]), np.array([1]), np.array([0.75]))
+    frame = paint_boxes(image, found, names)
+    sheet = draw_detection(image, {'prediction': found}, names)
+    np.testing.assert_array_equal(panel(sheet, 300, 400), frame)
+    assert (frame != image).any()

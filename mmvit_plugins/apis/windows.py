@@ -120,7 +120,8 @@ class Raster:
         rasterio = load_rasterio()
         with self.lock, rasterio.Env(GDAL_CACHEMAX=CACHE):
             try:
-                pixels = self.file.read(window=window)[:, ::step, ::step]
+                # a copy: a view would keep all that was read
+                pixels = self.file.read(window=window)[:, ::step, ::step].copy()
                 return pixels, find_missing(self.file, window)
             except rasterio.errors.RasterioIOError as error:
                 raise UnreadableError(f'it is damaged: {error}') from error

@@ -190,6 +190,40 @@ def test_classification_folder(run, tmp_path, make_scenes):
         assert Image.open(tmp_path / f'o/{index}.png').height > 256
 
 
+def test_batches_give_what_single_pictures_give(tmp_path):
+    """Of two sizes, in the order of the files."""
+    pytest.importorskip('mmpretrain')
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import MODELS
+
+    config, checkpoint = str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth')
+    Path(config).write_text(CLASSIFIER)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.nn.init.normal_(model.head.fc.weight, std=0.2)  # scores that tell the pictures apart
+    torch.save({'state_dict': model.state_dict()}, checkpoint)
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for index in range(7):
+        noise = np.random.default_rng(index).integers(0, 256, (6, 5 + index % 2 * 3, 3), np.uint8)
+        Image.fromarray(noise.repeat(20, 0).repeat(20, 1)).save(folder / f'{index}.png')
+    found = {}
+    for name, batch_size, workers in (('single', 1, 0), ('batches', 3, 2)):
+        out = tmp_path / name
+        inference.infer(
+            config, checkpoint, str(folder), str(out), batch_size=batch_size, workers=workers
+        )
+        found[name] = json.loads((out / 'predictions.json').read_text())
+    assert [*found['batches']] == [*found['single']] == [*'0123456']
+    scores = {}
+    for name, entries in found.items():
+        best = [sorted(entry, key=lambda one: one['label']) for entry in entries.values()]
+        assert len({str(one) for one in best}) == 7
+        scores[name] = [[(one['label'], one['score']) for one in entry] for entry in best]
+    np.testing.assert_allclose(scores['batches'], scores['single'], atol=2e-6)
+
+
 def odd_pictures(folder: Path) -> None:
     """Write one of each kind that readers differ in: turned by its camera, without colour."""
     rng = np.random.default_rng(0)

@@ -273,3 +273,25 @@ def test_what_is_for_segmentors_is_refused_of_others(tmp_path):
         infer('c', 'w', 's', 'o', save=['logits'])
     with pytest.raises(UserError, match='batch_size=0, workers=2'):
         infer('c', 'w', 's', 'o', batch_size=0)
+
+
+def test_pictures_of_two_sizes_in_batches(tmp_path, monkeypatch):
+    """Those of one size go together, and each gets its own mean."""
+    config, checkpoint, logits = write_segmentor(tmp_path, context=1.0)
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    pictures = [draw(40 + index % 2, 60 + index, 5)[:, :60] for index in range(8)]
+    for index, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f'{index}.png')
+    sizes, forward = [], Predictor.forward
+
+    def note(self, samples):
+        sizes.append(len(samples))
+        return forward(self, samples)
+
+    monkeypatch.setattr(Predictor, 'forward', note)
+    infer(config, checkpoint, str(folder), str(tmp_path / 'o'), batch_size=3)
+    assert sorted(sizes) == [1, 1, 3, 3]
+    for index, picture in enumerate(pictures):
+        labels = np.asarray(Image.open(tmp_path / f'o/labels/{index}.png'))
+        np.testing.assert_array_equal(labels, logits(picture).argmax(0))
