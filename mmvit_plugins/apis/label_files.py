@@ -15,6 +15,7 @@ from .scene_files import import_rasterio
 from .store import Store
 
 NO_DATA = 255  # label of pixels without data; 65535 where that is a class
+CACHE = 64  # MiB that GDAL may keep
 BLOCK = 256  # side of the blocks of a GeoTIFF
 NAMES = '.aux.xml'  # where GDAL and QGIS look for names of classes, beside a GeoTIFF
 
@@ -63,6 +64,7 @@ def write_labels(
     kind = labels.array.dtype.name
     about = {'count': 1, 'dtype': kind, 'nodata': kind_of_labels(len(classes))[1]}
     with (
+        import_rasterio().Env(GDAL_CACHEMAX=CACHE),
         replacing(path, sync=False) as part,
         _create(part, labels.array.shape, {**about, **(place or {})}) as file,
     ):
@@ -101,6 +103,7 @@ def write_probabilities(
     # GDAL's float32 of 16 bits is what other programs call float16
     about = {'count': count, 'dtype': 'float32', 'nbits': 16, 'nodata': np.nan, 'zlevel': 1}
     with (
+        import_rasterio().Env(GDAL_CACHEMAX=CACHE),
         replacing(path, sync=False) as part,
         _create(part, shape, {**about, 'interleave': 'band', **(place or {})}) as file,
     ):

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .label_files import CACHE
 from .pictures import UnreadableError
 from .predictor import Predictor, show_loaded
 from .scene_files import TIFF, import_rasterio
 
 MAX_SIDE = 2048  # of a picture that is shown in place of a huge one
-CACHE = 64  # MiB that GDAL may keep
 
 
 class Whole:
