@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='PIXELS',
         help='segmentation: predict pictures larger than this by tiles of this side, in their own '
         'size, blended where they overlap (default: tiles of 512 for pictures above 64 million '
-        'pixels; 0: never)',
+        'pixels, or 4 billion pixels times classes; 0: never)',
     )
     parser.add_argument(
         '--overlap',

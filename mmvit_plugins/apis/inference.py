@@ -34,7 +34,8 @@ from .windows import (
     size_of,
 )
 
-LARGE = 64_000_000  # pixels; the logits of more fit into few memories, so tiles are the default
+# What fits into few memories as a whole, so that tiles are the default: pixels, and their scores
+LARGE, SCORES = 64_000_000, 4_000_000_000
 TILE = 512  # pixels of a tile where nobody says
 
 
@@ -82,7 +83,8 @@ def infer(
         cfg_options: Settings that replace those of the config.
         overwrite: Whether pictures of an earlier run may be replaced.
         tile: Segmentation: side of the tiles in which larger pictures are predicted, in pixels; 0
-            for none. By default pictures above 64 million pixels have tiles of 512.
+            for none. By default pictures above 64 million pixels, or 4 billion pixels times
+            classes, have tiles of 512.
         overlap: What neighbouring tiles share at least, as a part of their side.
         batch_size: How many pictures of one size, or tiles, are predicted at once.
         workers: Threads that read pictures beside computing; half as many write. 0 for none.
@@ -180,9 +182,7 @@ class Segmentation(Task):
 
     def load(self, path: Path, name: str) -> Loaded | Large:
         """Read a picture, or open one that is predicted by tiles."""
-        size, tile = size_of(path), self.options.tile
-        limit = TILE if tile is None else tile
-        if size and limit < max(size) and (size[0] * size[1] > LARGE if tile is None else tile):
+        if self._needs_tiles(size_of(path)):
             source = open_picture(self.predictor, path)
             return Large(name, source, *source.overview())
         loaded = self.predictor.load(path)
@@ -193,6 +193,14 @@ class Segmentation(Task):
         picture = show_loaded(loaded['img'])
         place = place_of(path)
         return Loaded(name, picture, self.predictor.prepare(loaded), missing, place)
+
+    def _needs_tiles(self, size: tuple[int, int] | None) -> bool:
+        """Tell whether a picture (height, width) is larger than a tile, and goes by tiles."""
+        tile = self.options.tile
+        if size is None or tile == 0 or max(size) <= (tile or TILE):
+            return False
+        pixels = size[0] * size[1]
+        return bool(tile) or pixels > LARGE or pixels * self.segmenter.count > SCORES
 
     def key(self, loaded: Loaded | Large) -> Hashable:
         """Return what pictures of one batch share."""

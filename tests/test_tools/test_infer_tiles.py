@@ -145,12 +145,14 @@ def test_tiles_are_seen_in_the_pictures_own_size(tmp_path):
     np.testing.assert_array_equal(labels, logits(picture).argmax(0))
 
 
-def test_a_huge_picture_is_never_loaded_as_a_whole(tmp_path, monkeypatch):
+@pytest.mark.parametrize('limit', [{'LARGE': 300 * 500 - 1}, {'SCORES': 4 * 300 * 500 - 1}])
+def test_a_huge_picture_is_never_loaded_as_a_whole(limit, tmp_path, monkeypatch):
     """Tiles are its default; what is drawn is every n-th pixel."""
     config, checkpoint, logits = write_segmentor(tmp_path)
     picture = draw(300, 500)
     source = write_tiff(tmp_path / 'scene.tif', picture, tiled=True, blockxsize=64, blockysize=64)
-    monkeypatch.setattr(inference, 'LARGE', 100 * 100)
+    for name, value in limit.items():
+        monkeypatch.setattr(inference, name, value)
     monkeypatch.setattr(inference, 'TILE', 80)
     monkeypatch.setattr(windows, 'MAX_SIDE', 100)
     sizes, load = [], Predictor.load
