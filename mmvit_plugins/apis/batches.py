@@ -1,4 +1,4 @@
-"""Pictures in batches: files are loaded and written beside computing, by threads.
+"""Going through pictures: in batches, loaded and written beside computing by threads; one by one.
 
 Threads are enough: decoding, resizing and compressing let others work meanwhile. Nothing has to be
 copied between processes, and no shared memory can run out.
@@ -101,6 +101,18 @@ def for_each_batch(
     unreadable: dict[str, str] = {}
     entries: dict[str, Future] = {}
 
+    def skip(name: str, error: UnreadableError) -> None:
+        unreadable[name] = str(error)
+        bar.update()
+
+    def finish(name: str, future: Future) -> None:
+        try:
+            future.result()
+        except UnreadableError as error:
+            skip(name, error)
+        else:
+            bar.update()
+
     def read(name: str) -> Any:
         return work.load(pictures[name], name)
 
@@ -110,22 +122,22 @@ def for_each_batch(
                 run_ahead(loaders, read, pictures, LOADED * batch_size if workers else 0),
                 work.key,
                 batch_size,
-                unreadable,
+                skip,
             )
             writing: deque[tuple[str, Future]] = deque()
             for batch in batches:
                 try:
                     found = work.predict([loaded for _, loaded in batch])
                 except UnreadableError as error:  # of a picture that is read while it is predicted
-                    unreadable[batch[0][0]] = str(error)
+                    skip(batch[0][0], error)
                     continue
                 for (name, loaded), one in zip(batch, found, strict=True):
                     entries[name] = writers.submit(work.write, loaded, one)
                     writing.append((name, entries[name]))
                 while len(writing) > (LOADED * batch_size if workers else 0):
-                    _finish(*writing.popleft(), unreadable, bar)
+                    finish(*writing.popleft())
             while writing:
-                _finish(*writing.popleft(), unreadable, bar)
+                finish(*writing.popleft())
     finally:
         done = {name: _result(entries[name]) for name in pictures if name in entries}
         done = {name: entry for name, entry in done.items() if entry is not None}
@@ -145,11 +157,46 @@ def for_each_batch(
         )
 
 
+def for_each_picture(
+    pictures: dict[str, Path], out: str | Path, write: Callable[[Path, str], Any]
+) -> None:
+    """Hand pictures and their names to ``write``, one by one; else as :func:`for_each_batch`.
+
+    Args:
+        pictures: Names and files.
+        out: The folder that is written into.
+        write: Returns an entry of the predictions, or None; ``UnreadableError`` leaves one out.
+    """
+    for_each_batch(pictures, out, _Alone(write), workers=0)
+
+
+class _Alone:
+    """Work that does all of a picture at once."""
+
+    def __init__(self, write: Callable[[Path, str], Any]) -> None:
+        self._write = write
+
+    def load(self, path: Path, name: str) -> tuple[Path, str]:
+        """Hand on what there is."""
+        return path, name
+
+    def key(self, loaded: tuple[Path, str]) -> None:
+        """Let it go alone."""
+
+    def predict(self, batch: list[tuple[Path, str]]) -> list:
+        """Do all."""
+        return [self._write(*loaded) for loaded in batch]
+
+    def write(self, loaded: tuple[Path, str], found: Any) -> Any:
+        """Return the entry: the rest is done."""
+        return found
+
+
 def _gather(
     coming: Iterable[tuple[str, Future]],
     key: Callable[[Any], Hashable],
     size: int,
-    unreadable: dict[str, str],
+    skip: Callable[[str, UnreadableError], None],
 ) -> Iterator[list[tuple[str, Any]]]:
     """Put loaded pictures into batches of one key; those that wait longest go first."""
     waiting: dict[Hashable, list] = {}
@@ -157,7 +204,7 @@ def _gather(
         try:
             loaded = future.result()
         except UnreadableError as error:
-            unreadable[name] = str(error)
+            skip(name, error)
             continue
         kind = key(loaded)
         if kind is None:
@@ -169,15 +216,6 @@ def _gather(
         elif sum(map(len, waiting.values())) > LOADED * size:
             yield waiting.pop(next(iter(waiting)))
     yield from waiting.values()
-
-
-def _finish(name: str, future: Future, unreadable: dict[str, str], bar: ProgressBar) -> None:
-    """Wait until a picture is written."""
-    try:
-        future.result()
-    except UnreadableError as error:
-        unreadable[name] = str(error)
-    bar.update()
 
 
 def _result(future: Future) -> Any:

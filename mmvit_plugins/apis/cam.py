@@ -14,8 +14,9 @@ from ..errors import UserError
 from ..models import T2TViT
 from ..registry import is_available
 from ..visualization import draw_cam
+from .batches import for_each_picture
 from .outputs import check_outputs
-from .pictures import drawn, find_pictures, for_each_picture, save
+from .pictures import drawn, find_pictures, save
 from .predictor import Predictor, check_opacity
 
 METHODS = {  # what they are called here, and in the library

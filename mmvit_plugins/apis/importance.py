@@ -10,8 +10,9 @@ from ..errors import UserError
 from ..models.backbones.sgformer import STRIDES, Guidance
 from ..registry import MODELS
 from ..visualization import draw_importance
+from .batches import for_each_picture
 from .outputs import check_outputs
-from .pictures import drawn, find_pictures, for_each_picture, save
+from .pictures import drawn, find_pictures, save
 from .predictor import Predictor, check_opacity
 
 

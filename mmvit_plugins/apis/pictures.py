@@ -1,18 +1,16 @@
-"""Picture files: finding them, going through them one by one, writing what is made of them."""
+"""Picture files: finding them, whether they are whole, writing what is made of them."""
 
 import io
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from ..errors import UserError
-from ..writing import write_bytes, write_json
+from ..writing import write_bytes
 
 PREDICTIONS = 'predictions.json'
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -45,39 +43,6 @@ def find_pictures(source: str) -> dict[str, Path]:
 def drawn(pictures: dict[str, Path], out: str | Path) -> list[Path]:
     """List what is drawn of pictures: ``OUT/<name>.png`` for each."""
     return [Path(out, f'{name}.png') for name in pictures]
-
-
-def for_each_picture(
-    pictures: dict[str, Path], out: str, write: Callable[[Path, str], object]
-) -> None:
-    """Hand pictures and their names to ``write``, one by one, with a progress bar.
-
-    Those for which it raises ``UnreadableError`` are left out. What it returns goes into
-    ``OUT/predictions.json`` by name; also when it is interrupted, for those that are done.
-
-    Raises:
-        UserError: After all others: the pictures that could not be read.
-    """
-    unreadable, found = [], {}
-    try:
-        for name in track_iter_progress(list(pictures)):
-            try:
-                entry = write(pictures[name], name)
-            except UnreadableError as error:
-                print_log(f'{pictures[name]} is skipped: {error}', 'current', logging.WARNING)
-                unreadable.append(f'{pictures[name]} ({error})')
-                continue
-            if entry is not None:
-                found[name] = entry
-    finally:
-        if found:
-            write_json(found, Path(out, PREDICTIONS))
-    print_log(f'wrote {len(pictures) - len(unreadable)} pictures to {out}', 'current')
-    if unreadable:
-        raise UserError(
-            f'{len(unreadable)} of {len(pictures)} pictures could not be read: '
-            f'{", ".join(unreadable[:5])}; the others were written'
-        )
 
 
 def check_whole(path: Path) -> np.ndarray | None:

@@ -7,8 +7,9 @@ import torch
 
 from ..errors import UserError
 from ..visualization import draw_two_stage
+from .batches import for_each_picture
 from .outputs import check_outputs
-from .pictures import PREDICTIONS, drawn, find_pictures, for_each_picture, save
+from .pictures import PREDICTIONS, drawn, find_pictures, save
 from .predictor import Predictor, check_opacity
 
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from mmvit_plugins.apis import inference
+from mmvit_plugins.apis.batches import for_each_picture
 from mmvit_plugins.apis.inference import Segmentation
-from mmvit_plugins.apis.pictures import find_pictures, for_each_picture
+from mmvit_plugins.apis.pictures import find_pictures
 from mmvit_plugins.errors import DataError, UserError
 from mmvit_plugins.visualization import draw_classification, draw_segmentation, paint
 
