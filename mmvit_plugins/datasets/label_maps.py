@@ -83,7 +83,7 @@ def check_map(results: dict) -> None:
     if labels.ndim == 3:
         raise DataError(
             f'{path} has {labels.shape[2]} channels, as a picture in colour, one is needed, the '
-            'number of the class: tools/make_config.py converts colours to classes'
+            'number of the class: turn each colour into that number'
         )
     if labels.ndim != 2:
         raise DataError(

@@ -193,7 +193,7 @@ def test_masks_of_0_and_255_are_told(make_scenes, said, monkeypatch):
     monkeypatch.setattr(checks, 'PROBED', 4)  # and where only some maps are looked at
     check_dataset(data, 'train', outputs=3)
     assert len(said) == 1 and said[0][1] == 30
-    assert 'hold 0 and 255 alone' in said[0][0] and 'make_config' in said[0][0]
+    assert 'hold 0 and 255 alone' in said[0][0] and 'a class, save it as 1' in said[0][0]
 
 
 def test_rare_classes_of_large_data_are_a_note(make_scenes, said, monkeypatch):
