@@ -5,10 +5,12 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
+SHOWN = 10  # names in a message
 
 # What a system says of a file -> what to do about it
 ROOM = 'make room, or choose another place'
@@ -44,6 +46,13 @@ SHORTAGES = {
     'Unable to allocate': MEMORY,
     'Insufficient memory': MEMORY,
 }
+
+
+def listed(names: Iterable[Any], write: Callable[[Any], str] = str) -> str:
+    """Write some names, and how many more there are."""
+    names = [write(name) for name in names]
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
 
 
 class UserError(ValueError):

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,16 +116,15 @@ def infer_video(video: Video, task: Task, out: Path) -> None:
         with _open_writer(out / f'{video.name}.mp4', rate, first.shape) as writer:
             try:
                 found = None
-                while first is not None:
+                for frame in chain([first], frames):
                     if count % video.every == 0:
-                        found = _predict(task, first)
+                        found = _predict(task, frame)
                         entry = task.describe(found)
                         if entry is not None:
                             entries[str(count)] = entry
-                    writer.write(_draw(task, first, found, video.show))
+                    writer.write(_draw(task, frame, found, video.show))
                     count += 1
                     bar.update()
-                    first = next(frames, None)
             except KeyboardInterrupt:
                 print_log(f'interrupted after {count} frames, which are kept', 'current')
         if video.frames is None and count < 0.98 * total:

@@ -8,10 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..errors import UserError
+from ..errors import UserError, listed
 from .building import typed
 
-SHOWN = 10  # names of classes in a message
 LOSSES = ('loss_decode', 'loss')  # of a head of mmsegmentation, of mmpretrain
 
 
@@ -80,9 +79,9 @@ def _check_allowed(cfg: Config) -> None:
 def _check_loss(place: str, loss: Mapping, path: str, count: int | None, of_pixels: bool) -> None:
     """Check one loss of a head that has ``count`` classes."""
     kind, weights = str(loss.get('type')).rpartition('.')[2], loss.get('class_weight')
-    listed = isinstance(weights, list | tuple)
+    many = isinstance(weights, list | tuple)
     plain = not loss.get('use_sigmoid', kind == 'FocalLoss') and not loss.get('use_mask')
-    if kind == 'CrossEntropyLoss' and plain and listed and count and len(weights) != count:
+    if kind == 'CrossEntropyLoss' and plain and many and count and len(weights) != count:
         raise UserError(
             f'{place}.class_weight has {len(weights)} numbers, but {path}.num_classes={count}: '
             'give one for each class'
@@ -156,7 +155,7 @@ def check_classes(cfg: Config, dataset: Any) -> None:
         said = f'{path}.num_classes={given}, but the training data have {len(names)} classes'
         if (own and given < len(names)) or kind.startswith('Hyperspectral'):
             raise UserError(
-                f'{said} ({_some(names)}): give {len(names)}, or correct the classes of the data'
+                f'{said} ({listed(names)}): give {len(names)}, or correct the classes of the data'
             )
         if not own and given < len(names) and hasattr(dataset, 'reduce_zero_label'):
             zero = ' and takes the label 0 for no class' if dataset.reduce_zero_label else ''
@@ -226,8 +225,3 @@ def _names(cfg: Config, dataset: Any) -> list | tuple | None:
     # mmdetection's things and stuff have heads of their own, its phrases tokens
     special = 'thing_classes' in meta or 'language_model' in cfg.model
     return names if isinstance(names, list | tuple) and not special else None
-
-
-def _some(names: list | tuple) -> str:
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(map(str, names[:SHOWN])) + more

@@ -10,8 +10,8 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
-from ..errors import DataError
-from .classes import Labels, listed
+from ..errors import DataError, listed
+from .classes import Labels
 from .coco_checks import check_coco, check_coco_config
 from .folders import SUFFIXES, check_class_folders, check_entries, find_unnamed
 from .layouts import LAYOUTS, check_layout
@@ -54,10 +54,10 @@ def check_layouts(config: Mapping, labelled: bool = True) -> None:
         elif kind == 'CocoDataset':
             check_coco_config(leaf, labelled)
         elif not leaf.get('backend_args'):
-            _check_places(leaf)
+            _check_places(leaf, kind)
 
 
-def _check_places(leaf: Mapping) -> None:
+def _check_places(leaf: Mapping, kind: str) -> None:
     """Check the list of pictures that a config names, or else their folder."""
     root, prefix = leaf.get('data_root') or '', leaf.get('data_prefix') or ''
     images, maps = prefix, None
@@ -71,7 +71,6 @@ def _check_places(leaf: Mapping) -> None:
     folder = os.path.expanduser(os.path.join(root, images))
     if not names and folder and os.path.isdir(folder):
         check_entries(folder)
-        kind = str(leaf.get('type', '')).rpartition('.')[2]
         if kind in ('CustomDataset', 'ImageNet') and leaf.get('with_label', True):
             check_class_folders(folder)
 
@@ -211,7 +210,7 @@ def _tell_classes(
         if maps and set(labels.counts) - {0} == {255}:
             hint = (
                 '; its label maps hold 0 and 255 alone, and 255 is ignored: where it means a '
-                'class, tools/make_config.py writes them with 0 and 1'
+                'class, save it as 1'
             )
             known = True
         level = logging.WARNING if known else logging.INFO

@@ -7,16 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-
-SHOWN = 10  # names of classes in a message
-
-
-def listed(names: Iterable[Any]) -> str:
-    """Write some names, and how many more there are."""
-    names = list(map(str, names))
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
+from ..errors import DataError, listed
 
 
 class Labels:

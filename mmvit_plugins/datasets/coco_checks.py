@@ -18,11 +18,9 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from ..errors import DataError
+from ..errors import DataError, listed
 from .coco_masks import check_masks, loads_masks
 from .wrappers import leaf_configs
-
-SHOWN = 10  # names of classes in a message
 
 
 def _is_number(value: Any) -> bool:
@@ -145,10 +143,7 @@ def _lacks(path: str, key: str) -> DataError:
 
 
 def _listed(names: Iterable[Any]) -> str:
-    """Some names, and how many more there are."""
-    names = list(map(repr, names))  # the class 1 is not the class '1'
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
+    return listed(names, repr)  # the class 1 is not the class '1'
 
 
 def check_classes(file: CocoFile, classes: Sequence[str]) -> None:
