@@ -10,21 +10,8 @@ weights ``afformer_base_retinanet_bccd.py`` has a longer recipe.
 """
 
 _base_ = [
-    '../_base_/models/afformer_retinanet.py',
+    '../_base_/models/afformer_tiny_retinanet.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/schedule_1x_adamw.py',
     '../_base_/default_det.py',
 ]
-
-model = dict(
-    backbone=dict(arch='tiny'),
-    neck=[
-        dict(
-            type='mmvit_plugins.ToPyramid',
-            in_channels=[160, 216, 216],
-            in_strides=[8, 8, 8],
-            out_strides=[8, 16, 32],
-        ),
-        {**_base_.model.neck[1], 'in_channels': [160, 216, 216]},
-    ],
-)

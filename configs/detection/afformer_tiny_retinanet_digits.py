@@ -10,29 +10,14 @@ quarter of the usual channels and half of the layers: small enough for a CPU.
 """
 
 _base_ = [
-    '../_base_/models/afformer_retinanet.py',
+    '../_base_/models/afformer_tiny_retinanet.py',
     '../_base_/datasets/digits_detection.py',
     '../_base_/schedules/detection_scratch_adamw.py',
     '../_base_/default_det.py',
 ]
 
 model = dict(
-    backbone=dict(arch='tiny'),
-    neck=[
-        dict(
-            type='mmvit_plugins.ToPyramid',
-            in_channels=[160, 216, 216],
-            in_strides=[8, 8, 8],
-            out_strides=[8, 16, 32],
-        ),
-        dict(
-            type='FPN',
-            in_channels=[160, 216, 216],
-            out_channels=64,
-            add_extra_convs='on_input',
-            num_outs=5,
-        ),
-    ],
+    neck=[_base_.model.neck[0], {**_base_.model.neck[1], 'out_channels': 64}],
     bbox_head=dict(num_classes=10, in_channels=64, feat_channels=64, stacked_convs=2),
 )
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
