@@ -23,16 +23,7 @@ from .task import DEFAULTS, Loaded, Options, Task
 from .tiled import Segmented, Segmenter
 from .tiles import Axis, check_tiles
 from .videos import Video, check_video, infer_video, is_video
-from .windows import (
-    Raster,
-    Whole,
-    find_missing,
-    find_place,
-    is_raster,
-    open_picture,
-    open_raster_file,
-    size_of,
-)
+from .windows import Raster, Whole, find_missing, look_at, open_raster_file
 
 # What fits into few memories as a whole, so that tiles are the default: pixels, and their scores
 LARGE, SCORES = 64_000_000, 4_000_000_000
@@ -164,7 +155,7 @@ class Segmentation(Task):
         """List what will be written."""
         files = drawn(pictures, out)
         for name, path in pictures.items():
-            placed = place_of(path) is not None
+            placed = look_at(path).place is not None
             files += label_paths(name, out, placed)
             if options.probabilities:
                 files.append(probability_path(name, out, placed))
@@ -182,17 +173,17 @@ class Segmentation(Task):
 
     def load(self, path: Path, name: str) -> Loaded | Large:
         """Read a picture, or open one that is predicted by tiles."""
-        if self._needs_tiles(size_of(path)):
-            source = open_picture(self.predictor, path)
+        about = look_at(path)
+        if self._needs_tiles(about.shape):
+            source = (Raster if about.by_windows else Whole)(self.predictor, path)
             return Large(name, source, *source.overview())
         loaded = self.predictor.load(path)
         missing = loaded.get('nodata')
-        if missing is None and is_raster(path):
+        if missing is None and about.by_windows:
             with open_raster_file(path) as file:
                 missing = find_missing(file)
         picture = show_loaded(loaded['img'])
-        place = place_of(path)
-        return Loaded(name, picture, self.predictor.prepare(loaded), missing, place)
+        return Loaded(name, picture, self.predictor.prepare(loaded), missing, about.place)
 
     def _needs_tiles(self, size: tuple[int, int] | None) -> bool:
         """Tell whether a picture (height, width) is larger than a tile, and goes by tiles."""
@@ -302,14 +293,6 @@ class Classification(Task):
         """Write the likeliest class over a frame."""
         best = self.describe(found)[0]
         return write_over(picture, f'{best["score"]:.2f}  {best["class"]}')
-
-
-def place_of(path: Path) -> dict | None:
-    """Find where a picture lies on Earth; None if it does not say."""
-    if not is_raster(path):
-        return None
-    with open_raster_file(path) as file:
-        return find_place(file)
 
 
 TASKS: dict[str, type[Task]] = {

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -164,30 +164,41 @@ class Raster:
         self.folder.cleanup()
 
 
-def open_picture(predictor: Predictor, path: Path) -> Whole | Raster:
-    """Open a picture for reading windows of it, if its kind of file allows for that."""
-    return Raster(predictor, path) if is_raster(path) else Whole(predictor, path)
+class About(NamedTuple):
+    """What the first bytes of a picture tell."""
+
+    shape: tuple[int, int] | None = None  # height and width; None if it is no picture
+    place: dict | None = None  # on Earth, as rasterio.open takes it; None if it does not say
+    by_windows: bool = False  # whether it is read by windows
 
 
-def is_raster(path: Path) -> bool:
-    """Tell whether a file is read by windows: a TIFF, or what Pillow takes for a bomb.
+def look_at(path: Path) -> About:
+    """Look at a file: a TIFF, or what Pillow takes for a bomb, is read by windows if it can be."""
+    if path.suffix.lower() in TIFF:
+        return _as_raster(path) or _as_picture(path) or About()
+    return _as_picture(path) or _as_raster(path) or About()
 
-    Only where rasterio is installed, and opens it.
-    """
-    if path.suffix.lower() not in TIFF:
-        try:
-            Image.open(path).close()
-            return False
-        except Image.DecompressionBombError:
-            pass
-        except Exception:  # each format has its own kinds; who reads it says what is wrong
-            return False
+
+def _as_picture(path: Path) -> About | None:
+    """Ask Pillow; None for what it takes for a bomb."""
+    try:
+        with Image.open(path) as image:
+            return About((image.height, image.width))
+    except Image.DecompressionBombError:
+        return None
+    except Exception:  # each format has its own kinds; who reads it says what is wrong
+        return About()
+
+
+def _as_raster(path: Path) -> About | None:
+    """Ask rasterio; None where it is not installed, or does not open the file."""
     try:
         with open_raster_file(path) as file:
             # what a camera turned is not read by windows: Pillow refuses what is so large
-            return file.tags().get('EXIF_Orientation', '1') == '1'
+            turned = file.tags().get('EXIF_Orientation', '1') != '1'
+            return None if turned else About(file.shape, find_place(file), True)
     except (ImportError, UnreadableError):
-        return False
+        return None
 
 
 def open_raster_file(path: Path) -> Any:
@@ -223,18 +234,6 @@ def find_missing(file: Any, window: Any = None) -> np.ndarray | None:
         return None
     missing = file.dataset_mask(window=window) == 0
     return missing if missing.any() else None
-
-
-def size_of(path: Path) -> tuple[int, int] | None:
-    """Read height and width of a picture from its first bytes; None if it is no picture."""
-    if is_raster(path):
-        with open_raster_file(path) as file:
-            return file.shape
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except Exception:  # each format has its own kinds; who reads it says what is wrong
-        return None
 
 
 @cache

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from blending import weigh
 
 from mmvit_plugins.apis import store
 from mmvit_plugins.apis.store import Store
@@ -17,20 +18,6 @@ CASES = [
     (64, 64, 32, 0.0),
     (16, 16, 32, 0.25),
 ]
-
-
-def weigh(tiles, rows: Axis, columns: Axis) -> np.ndarray:
-    """Divide the sum of weighted tiles by the sum of weights, on the whole picture."""
-    window = [np.sin(np.pi * (np.arange(a.tile) + 0.5) / a.tile) ** 2 for a in (rows, columns)]
-    weight = np.outer(*window)
-    size = (rows.ends[-1], columns.ends[-1])
-    total, weights = np.zeros((len(tiles[0]), *size)), np.zeros(size)
-    places = [(top, left) for top in rows.starts for left in columns.starts]
-    for (top, left), tile in zip(places, tiles, strict=True):
-        place = np.s_[top : top + rows.tile, left : left + columns.tile]
-        total[(slice(None), *place)] += weight * tile
-        weights[place] += weight
-    return total / weights
 
 
 def join(pieces, shape) -> np.ndarray:

@@ -14,6 +14,7 @@ pytest.importorskip('rasterio')
 
 import rasterio  # noqa: E402
 import rasterio.shutil  # noqa: E402
+from blending import places, weigh  # noqa: E402
 from pixels import CLASSES, PALETTE, draw, softmax, write_segmentor  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
 
@@ -76,20 +77,9 @@ def test_a_geotiff_keeps_its_place_and_gaps(options, tmp_path):
 
 
 def blend(picture, logits, tile, overlap):
-    """Compute each tile and their mean, weighted by sin^2, on the whole picture."""
-    rows, columns = (Axis(side, tile, overlap) for side in picture.shape[:2])
-    total, weights = 0, 0
-    for top in rows.starts:
-        for left in columns.starts:
-            place = np.s_[top : top + rows.tile, left : left + columns.tile]
-            up, across = (np.sin(np.pi * (np.arange(a.tile) + 0.5) / a.tile) ** 2
-                          for a in (rows, columns))  # fmt: skip
-            weight = np.zeros(picture.shape[:2])
-            weight[place] = np.outer(up, across)
-            values = np.zeros((4, *picture.shape[:2]))
-            values[(slice(None), *place)] = softmax(logits(picture[place]))
-            total, weights = total + weight * values, weights + weight
-    return total / weights
+    """Compute the probabilities of each tile, and their weighted mean."""
+    axes = [Axis(side, tile, overlap) for side in picture.shape[:2]]
+    return weigh([softmax(logits(picture[place])) for place in places(*axes)], *axes)
 
 
 @pytest.mark.parametrize(('workers', 'batch_size'), [(0, 1), (3, 4)])
