@@ -98,6 +98,33 @@ def test_scores_are_taken_from_a_sound_file_of_the_same_pictures(write):
         check('nowhere.json')
 
 
+def test_scores_of_other_classes_are_refused_and_of_other_boxes_told(write, monkeypatch):
+    """mmdetection's label 1 is the second of the classes, in the order of the evaluator's file."""
+    own = write(content())
+    loader = dict(dataset=config(own))
+    turned, fewer, more = content(), content(), content()
+    turned['categories'] = turned['categories'][::-1]
+    del fewer['annotations'][1]
+    more['categories'].append(dict(id=30, name='ghost'))  # no class of the data: no label moves
+    said = []
+    monkeypatch.setattr(coco_checks, 'print_log', lambda text, *rest: said.append((text, *rest)))
+
+    def check(data, name):
+        path = write(data, name)
+        check_scored(loader, [dict(type='CocoMetric', ann_file=path)])
+        return path
+
+    with pytest.raises(DataError, match=r"'bird', 'dog', 'cat'.* order \('cat', 'dog', 'bird'\)"):
+        check(turned, 'turned.json')
+    check(more, 'more.json')
+    assert not said
+    path = check(fewer, 'fewer.json')
+    assert [text for text, *_ in said] == [
+        f'the scores are taken from {path}, which has 3 annotations, not from {own} of the data, '
+        'which has 4'
+    ]
+
+
 @pytest.mark.parametrize('classes', [CLASSES, ('cat', 'bird'), ['dog']])
 def test_all_classes_and_parts_in_order_pass(write, classes):
     check_layouts(dict(dataset=config(write(content()), classes)))
